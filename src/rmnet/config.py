@@ -1,0 +1,187 @@
+"""Every number of the method, once, with its unit and its source."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from rmnet.errors import ConfigError
+
+Backbone = Literal["resnet50", "resnet18"]
+ReadSemantics = Literal["zeroed", "excluded"]
+LostRegion = Literal["frame", "empty"]
+SearchRegion = Literal["warped", "union"]
+
+FORMAT_VERSION = 1  # of config.json; raised when an old file would be misread
+
+# Network geometry: fixed by the strides of the encoders, not a choice.
+STRIDE = 16  # px a cell; the encoders end at stride 16
+FLOW_STRIDE = 64  # px; TinyFlowNet halves its input, then strides by 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RMNetConfig:
+    """One RMNet: its widths, its semantics and the size it was trained for.
+
+    The defaults are the released network (ResNet50, `Source:` the released checkpoints' shapes).
+    Saved as `config.json` beside `model.safetensors`.
+
+    Attributes:
+        backbone: Residual block of both encoders: "resnet50" has bottlenecks, "resnet18" basic
+            blocks (torchvision's own).
+        stem_width: Channels after the first 7x7 convolution, stride 2.
+        stage_widths: Channels out of the stages at strides 4, 8 and 16 (f4, f8, f16).
+        stage_depths: Residual blocks in each of those stages.
+        key_width: Channels of a key (ck). Paper: C/8 = 128.
+        value_width: Channels of a value (cv). Paper: C/2 = 512.
+        decoder_widths: Decoder channels at strides 16, 8 and 4. Released code: 256 throughout.
+        flow_widths: TinyFlowNet channels at strides 2, 4, 8, 16, 32 of its (halved) input.
+        tied_encoders: Whether both encoders share every convolution (not the BatchNorms) and the
+            key convolution. Paper and released code: no.
+        others_input: Whether the memory encoder also sees the sum of the other objects' masks.
+            Released code: yes. Paper: no.
+        read: What a memory cell outside its region does. "zeroed" (released code): it stays in the
+            softmax with key 0 and value 0. "excluded" (paper, eq. 6-7): it is not there.
+            Weights trained under one must not run under the other.
+        scaled_scores: Whether scores are divided by sqrt(key_width). Released code: yes.
+            Paper, eq. 3: no.
+        box_margin: Pixels added on each side of an object's box (phi = 4 cells in the paper).
+        min_object_pixels: Fewer pixels than this and the object counts as lost (eta in the paper).
+        mask_threshold: Probability from which a pixel belongs to the object.
+        lost_memory_region: Region of an object lost from a memory frame. "frame" (released code)
+            or "empty" (paper, below eq. 2). A lost object's *query* region is always the frame.
+        search_region: Where a query looks. "warped" (paper): the box of the previous mask moved
+            by the flow. "union": the smallest box holding that and the previous mask's box, so
+            that a poor flow never shrinks the search.
+        size: Shorter side of the frame inside the network, px; the scale the weights know.
+    """
+
+    backbone: Backbone = "resnet50"
+    stem_width: int = 64
+    stage_widths: tuple[int, int, int] = (256, 512, 1024)
+    stage_depths: tuple[int, int, int] = (3, 4, 6)
+    key_width: int = 128
+    value_width: int = 512
+    decoder_widths: tuple[int, int, int] = (256, 256, 256)
+    flow_widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)
+    tied_encoders: bool = False
+    others_input: bool = True
+    read: ReadSemantics = "zeroed"
+    scaled_scores: bool = True
+    box_margin: int = 64
+    min_object_pixels: int = 10
+    mask_threshold: float = 0.5
+    lost_memory_region: LostRegion = "frame"
+    search_region: SearchRegion = "warped"
+    size: int = 480
+
+    def __post_init__(self) -> None:
+        _check_choice("backbone", self.backbone, Backbone)
+        _check_choice("read", self.read, ReadSemantics)
+        _check_choice("lost_memory_region", self.lost_memory_region, LostRegion)
+        _check_choice("search_region", self.search_region, SearchRegion)
+        for name, length in (
+            ("stage_widths", 3),
+            ("stage_depths", 3),
+            ("decoder_widths", 3),
+            ("flow_widths", 5),
+        ):
+            values = getattr(self, name)
+            if not isinstance(values, list | tuple) or len(values) != length:
+                raise ConfigError(f"{name} is {values!r}; accepted: {length} integers")
+            for value in values:
+                _check_int(name, value, minimum=1)
+            object.__setattr__(self, name, tuple(values))
+        for name in ("stem_width", "key_width", "value_width", "min_object_pixels", "size"):
+            _check_int(name, getattr(self, name), minimum=1)
+        _check_int("box_margin", self.box_margin, minimum=0)
+        for name in ("tied_encoders", "others_input", "scaled_scores"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; accepted: true or false")
+        threshold = self.mask_threshold
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+            raise ConfigError(f"mask_threshold is {threshold!r}; accepted: a number in (0, 1)")
+        if not 0 < threshold < 1:
+            raise ConfigError(f"mask_threshold is {threshold!r}; accepted: a number in (0, 1)")
+        if self.backbone == "resnet50" and any(width % 4 for width in self.stage_widths):
+            raise ConfigError(
+                f"stage_widths is {self.stage_widths}; bottlenecks of resnet50 need multiples of 4"
+            )
+
+    @property
+    def score_scale(self) -> float:
+        """Factor on a key-query product before the softmax."""
+        return self.key_width**-0.5 if self.scaled_scores else 1.0
+
+    def to_json(self) -> str:
+        """The text of `config.json`."""
+        fields = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        return json.dumps(fields, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> RMNetConfig:
+        """Read back what `to_json` wrote.
+
+        Raises:
+            ConfigError: not JSON, an unknown field, a missing one, or a value out of its range.
+        """
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"config.json is not JSON: {error}") from error
+        if not isinstance(fields, dict):
+            raise ConfigError(f"config.json holds a {type(fields).__name__}; accepted: an object")
+        return cls._from_fields(fields)
+
+    @classmethod
+    def _from_fields(cls, fields: Mapping[str, Any]) -> RMNetConfig:
+        version = fields.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ConfigError(
+                f"config.json has format_version {version!r}; this rmnet reads {FORMAT_VERSION}. "
+                "Was it written by rmnet (save_pretrained, or `rmnet convert`)?"
+            )
+        known = {field.name for field in dataclasses.fields(cls)}
+        given = set(fields) - {"format_version"}
+        if given != known:
+            unknown, missing = sorted(given - known), sorted(known - given)
+            raise ConfigError(f"config.json: unknown fields {unknown}, missing fields {missing}")
+        return cls(**{name: fields[name] for name in known})
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPolicy:
+    """Which past frames a session remembers.
+
+    Frame t-1 is always remembered at frame t. It stays for good when its number is a multiple of
+    `every`, or when objects were given on it. When `max_frames` are held and one more comes, one
+    is dropped such that the rest stays spread over the whole past; the first frame and frames
+    with given masks go last. 40 cannot fire on DAVIS (127 frames at most), so the default equals
+    the published method there.
+
+    Attributes:
+        every: Frames between kept frames. Paper: 5.
+        max_frames: Frames held at most, the last one included; None for no bound.
+    """
+
+    every: int = 5
+    max_frames: int | None = 40
+
+    def __post_init__(self) -> None:
+        _check_int("MemoryPolicy.every", self.every, minimum=1)
+        if self.max_frames is not None:
+            _check_int("MemoryPolicy.max_frames", self.max_frames, minimum=2)
+
+
+def _check_choice(name: str, value: object, choices: Any) -> None:  # noqa: ANN401 a Literal type
+    if value not in get_args(choices):
+        accepted = ", ".join(map(repr, get_args(choices)))
+        raise ConfigError(f"{name} is {value!r}; accepted: {accepted}")
+
+
+def _check_int(name: str, value: object, *, minimum: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ConfigError(f"{name} is {value!r}; accepted: an integer of at least {minimum}")

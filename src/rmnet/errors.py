@@ -1,0 +1,50 @@
+"""What can go wrong at the public boundary; each is also the builtin a caller would already catch.
+
+A message says what came, what is accepted and what to write.
+"""
+
+from __future__ import annotations
+
+
+class RMNetError(Exception):
+    """Anything this library raises on purpose."""
+
+
+class ConfigError(RMNetError, ValueError):
+    """A number or a choice in a configuration, or an argument of a call, is not accepted."""
+
+
+class FrameError(RMNetError, ValueError):
+    """A frame has the wrong type, dtype, shape or size."""
+
+
+class MaskError(RMNetError, ValueError):
+    """A mask has the wrong type, dtype, size, ids or contents."""
+
+
+class VideoError(RMNetError, OSError):
+    """A video, a folder of images or one of its frames cannot be read or written."""
+
+
+class WeightsError(RMNetError, ValueError):
+    """Weights were found but do not fit, or are damaged."""
+
+
+class WeightsNotFoundError(WeightsError, FileNotFoundError):
+    """No weights by that name, path, revision, or without network."""
+
+    __str__ = Exception.__str__  # OSError would print its two-argument form
+
+
+class SessionError(RMNetError, RuntimeError):
+    """A call came before what it needs, such as a step before any mask."""
+
+
+class UnknownObjectError(RMNetError, KeyError):
+    """An object id that the session does not track."""
+
+    __str__ = Exception.__str__  # KeyError would print the message in quotes
+
+
+class MissingDependencyError(RMNetError, ImportError):
+    """An optional package is needed for this call and is not installed."""

@@ -1,0 +1,170 @@
+"""The memory bank: keys and values of past frames, written in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rmnet.config import MemoryPolicy
+
+FIRST_SLOTS = 8  # frames of room at first; doubled when full, up to the policy's bound
+
+
+class MemoryView(NamedTuple):
+    """What the bank holds now, for n objects and T frames, in no particular order of time.
+
+    key (n, T, h, w, ck), value (n, T, h, w, cv), boxes (n, T, 4) int32 cells, present (n, T) bool:
+    whether the object existed in that frame.
+    """
+
+    key: Tensor
+    value: Tensor
+    boxes: Tensor
+    present: Tensor
+
+
+@dataclass(slots=True)
+class _Slot:
+    """Which frame a slot holds, and for how long."""
+
+    frame: int
+    keep: bool
+    pinned: bool
+
+
+class MemoryBank:
+    """Memory frames of one session, at most `policy.max_frames` of them.
+
+    A slot is one frame of all objects; which slot holds which frame does not matter to the read,
+    so a frame that goes leaves its slot to the one that comes, and nothing is moved.
+    """
+
+    def __init__(self, policy: MemoryPolicy) -> None:
+        self._policy = policy
+        self._slots: list[_Slot] = []
+        self._storage: MemoryView | None = None
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """Numbers of the frames held, ascending."""
+        return tuple(sorted(slot.frame for slot in self._slots))
+
+    @property
+    def pinned_frames(self) -> tuple[int, ...]:
+        """Numbers of the frames on which masks were given, ascending."""
+        return tuple(sorted(slot.frame for slot in self._slots if slot.pinned))
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the storage, free slots included."""
+        return 0 if self._storage is None else sum(x.nbytes for x in self._storage)
+
+    def write(
+        self,
+        frame: int,
+        key: Tensor,
+        value: Tensor,
+        boxes: Tensor,
+        *,
+        given: bool,
+    ) -> None:
+        """Remember a frame, in place of the last one unless that one stays.
+
+        Args:
+            frame: Its number, larger than any before.
+            key: (n, h, w, ck).
+            value: (n, h, w, cv).
+            boxes: (n, 4) int32 cells.
+            given: Whether objects were given on this frame.
+        """
+        slot = self._free_slot()
+        keep = given or frame % self._policy.every == 0
+        self._slots[slot] = _Slot(frame, keep=keep, pinned=given)
+        storage = self._room_for(key, value)
+        storage.key[:, slot] = key
+        storage.value[:, slot] = value
+        storage.boxes[:, slot] = boxes
+        storage.present[:, slot] = True
+
+    def view(self) -> MemoryView:
+        """The slots in use, without a copy; there must have been a write."""
+        if self._storage is None:
+            raise ValueError("nothing is in memory yet; write a frame first")
+        used = len(self._slots)
+        return MemoryView(*(x[:, :used] for x in self._storage))
+
+    def add_objects(self, count: int) -> None:
+        """Make room for `count` more objects, last, absent from every frame so far."""
+        if self._storage is not None:
+            n = self._storage.present.shape[0]
+            self._storage = MemoryView(*(_grown(x, 0, n + count) for x in self._storage))
+
+    def keep_objects(self, rows: list[int]) -> None:
+        """Keep only these objects, in this order; without any, forget everything."""
+        if not rows:
+            self._storage = None
+            self._slots.clear()
+        elif self._storage is not None:
+            index = torch.tensor(rows, device=self._storage.present.device)
+            self._storage = MemoryView(*(x.index_select(0, index) for x in self._storage))
+
+    def _free_slot(self) -> int:
+        """The slot to write next: the last frame's if it does not stay, a new one, or a victim's."""
+        for index, slot in enumerate(self._slots):
+            if not slot.keep:
+                return index
+        bound = self._policy.max_frames
+        if bound is None or len(self._slots) < bound:
+            self._slots.append(_Slot(-1, keep=False, pinned=False))
+            return len(self._slots) - 1
+        return _victim(self._slots)
+
+    def _room_for(self, key: Tensor, value: Tensor) -> MemoryView:
+        """The storage, with room for every slot; grown by doubling, so rarely."""
+        needed = len(self._slots)
+        if self._storage is not None and needed <= self._storage.present.shape[1]:
+            return self._storage
+        bound = self._policy.max_frames
+        room = FIRST_SLOTS if self._storage is None else 2 * self._storage.present.shape[1]
+        room = room if bound is None else min(room, bound)
+        if self._storage is None:
+            n = key.shape[0]
+            self._storage = MemoryView(
+                key=key.new_zeros((n, room, *key.shape[1:])),
+                value=value.new_zeros((n, room, *value.shape[1:])),
+                boxes=torch.zeros((n, room, 4), dtype=torch.int32, device=key.device),
+                present=torch.zeros((n, room), dtype=torch.bool, device=key.device),
+            )
+        else:
+            self._storage = MemoryView(*(_grown(x, 1, room) for x in self._storage))
+        return self._storage
+
+
+def _grown(x: Tensor, dim: int, length: int) -> Tensor:
+    """A copy with zeros appended along `dim` up to `length`."""
+    shape = list(x.shape)
+    shape[dim] = length
+    grown = x.new_zeros(shape)
+    grown.narrow(dim, 0, x.shape[dim]).copy_(x)
+    return grown
+
+
+def _victim(slots: list[_Slot]) -> int:
+    """The slot whose frame is missed least: its neighbours in time are nearest to each other.
+
+    The newest frame is not offered: the one to come is its neighbour. Frames with given masks go
+    only when nothing else is left, and the first frame never.
+    """
+    by_time = sorted(range(len(slots)), key=lambda index: slots[index].frame)
+    gaps = {
+        by_time[i]: slots[by_time[i + 1]].frame - slots[by_time[i - 1]].frame
+        for i in range(1, len(by_time) - 1)
+    }
+    if not gaps:  # two slots: the first frame stays
+        return by_time[-1]
+    unpinned = {index: gap for index, gap in gaps.items() if not slots[index].pinned}
+    candidates = unpinned or gaps
+    return min(candidates, key=lambda index: (candidates[index], slots[index].frame))

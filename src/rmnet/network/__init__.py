@@ -1,0 +1,1 @@
+"""The network: modules without state over time, files or devices."""

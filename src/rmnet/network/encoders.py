@@ -1,0 +1,124 @@
+"""The two encoders, and the heads that turn their features into keys and values."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rmnet.config import RMNetConfig
+
+
+class Features(NamedTuple):
+    """What an encoder sees in an image, by stride; (B, C, H/stride, W/stride)."""
+
+    f4: Tensor
+    f8: Tensor
+    f16: Tensor
+
+
+class Encoder(nn.Module):
+    """A ResNet up to stride 16, its stem left open for the memory encoder to add masks to."""
+
+    def __init__(self, config: RMNetConfig) -> None:
+        super().__init__()
+        width4, width8, width16 = config.stage_widths
+        depth4, depth8, depth16 = config.stage_depths
+        stem = config.stem_width
+        self.stem = nn.Conv2d(3, stem, kernel_size=7, stride=2, padding=3, bias=False)
+        self.stem_norm = nn.BatchNorm2d(stem)
+        self.stage4 = _residual_stage(config.backbone, stem, width4, depth4, stride=1)
+        self.stage8 = _residual_stage(config.backbone, width4, width8, depth8, stride=2)
+        self.stage16 = _residual_stage(config.backbone, width8, width16, depth16, stride=2)
+
+    def stages(self, stem: Tensor) -> Features:
+        """Features from the stem's output (B, stem_width, H/2, W/2), before its BatchNorm."""
+        x = F.relu(self.stem_norm(stem), inplace=True)
+        f4 = self.stage4(F.max_pool2d(x, kernel_size=3, stride=2, padding=1))
+        f8 = self.stage8(f4)
+        return Features(f4, f8, self.stage16(f8))
+
+
+class QueryEncoder(Encoder):
+    """Sees the frame to be segmented."""
+
+    def forward(self, image: Tensor) -> Features:
+        """Encode images (B, 3, H, W); 16 divides H and W."""
+        return self.stages(self.stem(image))
+
+
+class MemoryEncoder(Encoder):
+    """Sees a past frame together with one object's mask, and with the other objects' masks."""
+
+    def __init__(self, config: RMNetConfig) -> None:
+        super().__init__(config)
+        self.mask_stem = _mask_stem(config.stem_width)
+        # Paper: four input channels, image and mask. Released code: a fifth, the other objects.
+        self.others_stem = _mask_stem(config.stem_width) if config.others_input else None
+
+    def forward(self, image: Tensor, masks: Tensor) -> Features:
+        """Encode images once for every object.
+
+        Args:
+            image: (B, 3, H, W).
+            masks: (B, N, H, W) in [0, 1], soft.
+
+        Returns:
+            Features of (B*N, C, ., .), the object running fastest.
+        """
+        objects = masks.flatten(0, 1).unsqueeze(1)
+        stem = self.mask_stem(objects)
+        if self.others_stem is not None and masks.shape[1] > 1:
+            others = (masks.sum(dim=1, keepdim=True) - masks).clamp(0, 1)
+            stem = stem + self.others_stem(others.flatten(0, 1).unsqueeze(1))
+        # The image's own part is the same for every object: convolved once, then repeated.
+        return self.stages(stem + self.stem(image).repeat_interleave(masks.shape[1], dim=0))
+
+
+class KeyValueHead(nn.Module):
+    """Where a cell is found (key) and what it says (value)."""
+
+    def __init__(self, config: RMNetConfig) -> None:
+        super().__init__()
+        width = config.stage_widths[-1]
+        self.key = nn.Conv2d(width, config.key_width, kernel_size=3, padding=1)
+        self.value = nn.Conv2d(width, config.value_width, kernel_size=3, padding=1)
+
+    def forward(self, f16: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys (B, ck, h, w) and values (B, cv, h, w) of f16 (B, C, h, w)."""
+        return self.key(f16), self.value(f16)
+
+
+def tie_convolutions(target: nn.Module, source: nn.Module) -> None:
+    """Make `target` use the convolutions of `source` wherever both have one of the same name."""
+    for name, layer in source.named_children():
+        if not hasattr(target, name):
+            continue
+        if isinstance(layer, nn.Conv2d):
+            setattr(target, name, layer)
+        else:
+            tie_convolutions(getattr(target, name), layer)
+
+
+def _mask_stem(width: int) -> nn.Conv2d:
+    return nn.Conv2d(1, width, kernel_size=7, stride=2, padding=3, bias=False)
+
+
+def _residual_stage(
+    backbone: str, width_in: int, width: int, depth: int, *, stride: int
+) -> nn.Sequential:
+    """One stage of a ResNet, of torchvision's blocks, at any width."""
+    # Imported here so that `import rmnet` stays light.
+    from torchvision.models.resnet import BasicBlock, Bottleneck
+
+    block = {"resnet18": BasicBlock, "resnet50": Bottleneck}[backbone]
+    planes = width // block.expansion
+    shortcut = None
+    if stride != 1 or width_in != width:
+        shortcut = nn.Sequential(
+            nn.Conv2d(width_in, width, kernel_size=1, stride=stride, bias=False),
+            nn.BatchNorm2d(width),
+        )
+    first = block(width_in, planes, stride, shortcut)
+    return nn.Sequential(first, *(block(width, planes) for _ in range(depth - 1)))

@@ -1,0 +1,116 @@
+"""RMNet put together: what one frame costs, in the order it is paid."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rmnet.config import RMNetConfig
+from rmnet.network.decoder import Decoder
+from rmnet.network.encoders import KeyValueHead, MemoryEncoder, QueryEncoder, tie_convolutions
+from rmnet.network.flow import TinyFlowNet
+from rmnet.regions import cells_in_boxes
+
+# Probabilities are kept this far from 0 and 1 before their logit. Source: released code.
+AGGREGATION_EPSILON = 1e-7
+
+
+class QueryFeatures(NamedTuple):
+    """What the query encoder says about B frames; the same for every object.
+
+    key (B, h, w, ck) and value (B, cv, h, w) of the stride-16 grid; skip8 and skip4, the
+    object-independent half of the decoder, (B, C, H/8, W/8) and (B, C, H/4, W/4).
+    """
+
+    key: Tensor
+    value: Tensor
+    skip8: Tensor
+    skip4: Tensor
+
+
+class RMNet(nn.Module):
+    """Encoders, TinyFlowNet and decoder. Time, memory and files are others' business.
+
+    Images are normalised (B, 3, H, W), padded such that 16 divides H and W.
+    """
+
+    def __init__(self, config: RMNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.flow = TinyFlowNet(config)
+        self.query_encoder = QueryEncoder(config)
+        self.query_head = KeyValueHead(config)
+        self.memory_encoder = MemoryEncoder(config)
+        self.memory_head = KeyValueHead(config)
+        self.decoder = Decoder(config)
+        if config.tied_encoders:
+            tie_convolutions(self.memory_encoder, self.query_encoder)
+            self.memory_head.key = self.query_head.key
+
+    def encode_query(self, image: Tensor) -> QueryFeatures:
+        """Encode frames to be segmented, (B, 3, H, W)."""
+        f4, f8, f16 = self.query_encoder(image)
+        key, value = self.query_head(f16)
+        skip8, skip4 = self.decoder.skips(f8, f4)
+        return QueryFeatures(rearrange(key, "b c h w -> b h w c"), value, skip8, skip4)
+
+    def encode_memory(self, image: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode past frames with their masks.
+
+        Args:
+            image: (B, 3, H, W).
+            masks: (B, N, H, W) in [0, 1], soft.
+
+        Returns:
+            Keys (B*N, h, w, ck) and values (B*N, h, w, cv), the object running fastest.
+        """
+        key, value = self.memory_head(self.memory_encoder(image, masks).f16)
+        return rearrange(key, "n c h w -> n h w c"), rearrange(value, "n c h w -> n h w c")
+
+    def decode(self, readout: Tensor, features: QueryFeatures, query_boxes: Tensor) -> Tensor:
+        """Decode every object by itself.
+
+        Args:
+            readout: (B*N, h, w, cv), what each object's memory said.
+            features: Of the B frames.
+            query_boxes: (B*N, 4) cells; outside, the query's value is hidden.
+
+        Returns:
+            (B, N, H, W) float32 probabilities of each object against background.
+        """
+        batch = features.key.shape[0]
+        num_objects = readout.shape[0] // batch
+        per_object = [_repeat(x, num_objects) for x in (features.value, *features[2:])]
+        value, skip8, skip4 = per_object
+        region = cells_in_boxes(query_boxes, *value.shape[-2:]).unsqueeze(1)
+        read = rearrange(readout, "n h w c -> n c h w")
+        logits = self.decoder(torch.cat((read, value * region), dim=1), skip8, skip4)
+        logits = F.interpolate(logits.float(), scale_factor=4, mode="bilinear", align_corners=False)
+        # Softmax over (background, object) is a sigmoid of their difference.
+        return (logits[:, 1] - logits[:, 0]).sigmoid().unflatten(0, (batch, num_objects))
+
+
+def _repeat(x: Tensor, num_objects: int) -> Tensor:
+    """Rows of (B, ...) once an object: (B*N, ...), or (1, ...) left to broadcasting."""
+    return x if x.shape[0] == 1 else x.repeat_interleave(num_objects, dim=0)
+
+
+def soft_aggregate(object_probabilities: Tensor) -> Tensor:
+    """Join objects that were decoded apart.
+
+    Background is where no object is; then every channel's odds compete. Source: STM, eq. 3.
+
+    Args:
+        object_probabilities: (B, N, H, W), each against background.
+
+    Returns:
+        (B, N+1, H, W) float32 logits, channel 0 background; a softmax makes probabilities.
+    """
+    objects = object_probabilities.float()
+    background = (1 - objects).prod(dim=1, keepdim=True)
+    joined = torch.cat((background, objects), dim=1)
+    return joined.clamp(AGGREGATION_EPSILON, 1 - AGGREGATION_EPSILON).logit()

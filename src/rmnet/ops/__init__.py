@@ -1,0 +1,5 @@
+"""Operators of the library, and the only place that will name a native one."""
+
+from rmnet.ops.regional_read import regional_read
+
+__all__ = ["regional_read"]

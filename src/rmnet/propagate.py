@@ -1,0 +1,131 @@
+"""One step in time: from what is known of frame t-1 to what the network says of frame t."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rmnet.config import STRIDE, LostRegion, RMNetConfig
+from rmnet.errors import ConfigError
+from rmnet.estimate import Estimate
+from rmnet.memory import MemoryBank
+from rmnet.network.rmnet import RMNet, soft_aggregate
+from rmnet.ops import regional_read
+from rmnet.regions import mask_boxes, pixel_to_cell_boxes, shift_boxes, union_boxes
+from rmnet.tensors import Padding, normalise
+from rmnet.warp import backward_warp
+
+FlowCallable = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]
+Flow = Literal["none"] | FlowCallable | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFrame:
+    """Frame t-1: its number, its pixels (3, H, W) uint8 at the network's size, its estimate."""
+
+    index: int
+    pixels: Tensor
+    estimate: Estimate
+
+
+def propagate(
+    network: RMNet,
+    bank: MemoryBank,
+    previous: KnownFrame,
+    pixels: Tensor,
+    *,
+    flow: Flow,
+) -> tuple[Tensor, Tensor]:
+    """Memorize the previous frame, then find its objects in the next one.
+
+    Nothing but `bank` is changed, and repeating the call changes it to the same.
+
+    Args:
+        network: The weights.
+        bank: Past frames; the previous one is written to it.
+        previous: With N > 0 objects.
+        pixels: (3, H, W) uint8, the next frame at the network's size.
+        flow: None for TinyFlowNet, "none" to look around the previous mask, or a function of the
+            two frames (next, previous).
+
+    Returns:
+        Probabilities (N+1, H, W) float32, background first, and where each object was looked
+        for, (N, 4) int32 px.
+    """
+    config = network.config
+    masks = previous.estimate.probabilities()[1:]
+    padding = Padding.to_multiple((masks.shape[1], masks.shape[2]), STRIDE)
+    image, previous_image = normalise(pixels)[None], normalise(previous.pixels)[None]
+    # First of all, since a function of the user's own may fail: nothing has been written yet.
+    search = _search_boxes(network, masks, (image, previous_image), (pixels, previous.pixels), flow)
+
+    key, value = network.encode_memory(padding.add(previous_image), padding.add(masks)[None])
+    # Released code: boxes in memory on the padded frame, of the search on the unpadded one.
+    remembered = _boxes(config, padding.add(masks), config.lost_memory_region)
+    cells = pixel_to_cell_boxes(remembered)
+    bank.write(previous.index, key, value, cells, given=bool(previous.estimate.given))
+
+    features = network.encode_query(padding.add(image))
+    query_boxes = pixel_to_cell_boxes(shift_boxes(search, padding.left, padding.top))
+    memory = bank.view()
+    readout = regional_read(
+        features.key.expand(len(masks), -1, -1, -1),
+        memory.key,
+        memory.value,
+        query_boxes,
+        memory.boxes,
+        present=memory.present,
+        semantics=config.read,
+        scale=config.score_scale,
+    )
+    logits = soft_aggregate(network.decode(readout, features, query_boxes))
+    return padding.remove(logits)[0].softmax(dim=0), search
+
+
+def _search_boxes(
+    network: RMNet,
+    masks: Tensor,
+    images: tuple[Tensor, Tensor],
+    pixels: tuple[Tensor, Tensor],
+    flow: Flow,
+) -> Tensor:
+    """Where to look for each object: around its previous mask, moved by the flow."""
+    config = network.config
+    if flow == "none":
+        return _boxes(config, masks, "frame")
+    field = network.flow(*images) if flow is None else _call_flow(flow, *pixels)
+    boxes = _boxes(config, backward_warp(masks[None], field)[0], "frame")
+    if config.search_region == "union":
+        boxes = union_boxes(boxes, _boxes(config, masks, "frame"))
+    return boxes
+
+
+def _boxes(config: RMNetConfig, masks: Tensor, lost: LostRegion) -> Tensor:
+    return mask_boxes(
+        masks,
+        threshold=config.mask_threshold,
+        min_pixels=config.min_object_pixels,
+        margin=config.box_margin,
+        lost=lost,
+    )
+
+
+def _call_flow(flow: FlowCallable, pixels: Tensor, previous: Tensor) -> Tensor:
+    """The user's own flow, checked: (1, 2, H, W) float32."""
+    frames = [x.permute(1, 2, 0).contiguous().cpu().numpy() for x in (pixels, previous)]
+    field = torch.as_tensor(flow(*frames))
+    expected = (2, *pixels.shape[1:])
+    if tuple(field.shape) != expected or not field.is_floating_point():
+        raise ConfigError(
+            f"the flow function returned {field.dtype} of {tuple(field.shape)}; accepted: floats "
+            f"(2, H, W) = {expected}, px from the current frame to the previous one, x first"
+        )
+    if not field.isfinite().all():
+        raise ConfigError("the flow function returned NaN or infinity; accepted: finite pixels")
+    return field.to(pixels.device, torch.float32)[None]

@@ -1,0 +1,98 @@
+"""From masks to boxes to regions: where each object is remembered and looked for.
+
+Boxes are (x0, y0, x1, y1), half-open, int32; an empty one is all zeros. Nothing here waits for a
+device.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rmnet.config import STRIDE, LostRegion
+
+
+def mask_boxes(
+    masks: Tensor,
+    *,
+    threshold: float,
+    min_pixels: int,
+    margin: int | Tensor,
+    lost: LostRegion,
+) -> Tensor:
+    """Boxes around soft masks.
+
+    Source: the paper, eq. 2; the margin in pixels and the count as in the released code.
+
+    Args:
+        masks: (n, H, W) in [0, 1].
+        threshold: A pixel belongs to its object from this value on.
+        min_pixels: With fewer pixels than this, an object is lost.
+        margin: Pixels added on each side, one number or (n,); the frame clips the box.
+        lost: Box of a lost object: the whole "frame", or "empty".
+
+    Returns:
+        (n, 4) int32 px.
+    """
+    inside = masks >= threshold
+    height, width = masks.shape[-2:]
+    x0, x1 = _extent(inside.any(dim=1), margin)
+    y0, y1 = _extent(inside.any(dim=2), margin)
+    boxes = torch.stack((x0, y0, x1, y1), dim=1)
+    whole = (0, 0, width, height) if lost == "frame" else (0, 0, 0, 0)
+    is_lost = inside.sum(dim=(1, 2)) < min_pixels
+    fallback = torch.tensor(whole, device=masks.device)
+    return torch.where(is_lost[:, None], fallback, boxes).to(torch.int32)
+
+
+def _extent(hit: Tensor, margin: int | Tensor) -> tuple[Tensor, Tensor]:
+    """First and one-past-last true position of each row of (n, L), widened, within [0, L]."""
+    length = hit.shape[1]
+    hit = hit.to(torch.uint8)  # argmax takes no bool; it returns the first of equal maxima
+    first = hit.argmax(dim=1)
+    end = length - hit.flip(1).argmax(dim=1)
+    return (first - margin).clamp(min=0), (end + margin).clamp(max=length)
+
+
+def union_boxes(a: Tensor, b: Tensor) -> Tensor:
+    """Smallest boxes (..., 4) that hold both; an empty box adds nothing."""
+    both = torch.cat((torch.minimum(a, b)[..., :2], torch.maximum(a, b)[..., 2:]), dim=-1)
+    return torch.where(_is_empty(a), b, torch.where(_is_empty(b), a, both))
+
+
+def _is_empty(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2:] <= boxes[..., :2]).any(dim=-1, keepdim=True)
+
+
+def shift_boxes(boxes: Tensor, dx: int, dy: int) -> Tensor:
+    """Move boxes (..., 4) by (dx, dy); empty ones stay empty."""
+    offset = torch.tensor((dx, dy, dx, dy), dtype=boxes.dtype, device=boxes.device)
+    return torch.where(_is_empty(boxes), boxes, boxes + offset)
+
+
+def pixel_to_cell_boxes(boxes: Tensor) -> Tensor:
+    """Cells whose top-left pixel lies in a pixel box, as boxes (..., 4) of cells.
+
+    Cell i starts at pixel 16 i, so pixels [a, b) hold cells [ceil(a / 16), ceil(b / 16)).
+    """
+    cells = torch.div(boxes + (STRIDE - 1), STRIDE, rounding_mode="floor")
+    return torch.where(_is_empty(cells), torch.zeros_like(cells), cells).to(torch.int32)
+
+
+def cells_in_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Regions as maps.
+
+    Args:
+        boxes: (..., 4) cells.
+        height: Rows of the grid, cells.
+        width: Columns of the grid, cells.
+
+    Returns:
+        (..., h, w) bool, true inside.
+    """
+    x = torch.arange(width, device=boxes.device)
+    y = torch.arange(height, device=boxes.device)
+    x0, y0, x1, y1 = boxes.unsqueeze(-1).unbind(dim=-2)
+    columns = (x >= x0) & (x < x1)
+    rows = (y >= y0) & (y < y1)
+    return rows.unsqueeze(-1) & columns.unsqueeze(-2)

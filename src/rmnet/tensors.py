@@ -1,0 +1,82 @@
+"""Frames as the network sees them: resized, normalised, padded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Mean and deviation of ImageNet's RGB in [0, 1]. Source: torchvision's classification recipe.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def normalise(frames: Tensor) -> Tensor:
+    """Turn RGB frames into images.
+
+    Args:
+        frames: (..., 3, H, W), uint8 or float, in [0, 255].
+
+    Returns:
+        (..., 3, H, W) float32 of mean 0 and deviation 1 over ImageNet.
+    """
+    mean = torch.tensor(IMAGENET_MEAN, device=frames.device).view(3, 1, 1)
+    std = torch.tensor(IMAGENET_STD, device=frames.device).view(3, 1, 1)
+    return (frames.float() / 255 - mean) / std
+
+
+def network_size(height: int, width: int, shorter_side: int | None) -> tuple[int, int]:
+    """Size of a frame inside the network, (H, W) px.
+
+    Args:
+        height: Of the video's frames, px.
+        width: Of the video's frames, px.
+        shorter_side: Wanted length of the shorter side, px; None for the video's own. A frame is
+            never enlarged.
+    """
+    shorter = min(height, width)
+    if shorter_side is None or shorter_side >= shorter:
+        return height, width
+    scale = shorter_side / shorter
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize(planes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize float planes (B, C, H, W) bilinearly to `size`, antialiased where that shrinks."""
+    height, width = planes.shape[-2:]
+    if (height, width) == tuple(size):
+        return planes
+    shrinks = size[0] < height or size[1] < width
+    return F.interpolate(
+        planes, size=tuple(size), mode="bilinear", align_corners=False, antialias=shrinks
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """Zeros added around planes so that a stride divides them, px."""
+
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+    @classmethod
+    def to_multiple(cls, size: tuple[int, int], multiple: int) -> Padding:
+        """The least padding of an (H, W) frame; the smaller half goes left and on top."""
+        extra_height, extra_width = -size[0] % multiple, -size[1] % multiple
+        left, top = extra_width // 2, extra_height // 2
+        return cls(left, extra_width - left, top, extra_height - top)
+
+    def add(self, planes: Tensor) -> Tensor:
+        """Pad (..., H, W) with zeros."""
+        if not (self.left or self.right or self.top or self.bottom):
+            return planes
+        return F.pad(planes, (self.left, self.right, self.top, self.bottom))
+
+    def remove(self, planes: Tensor) -> Tensor:
+        """Cut (..., H, W) back to what `add` was given; a view."""
+        height, width = planes.shape[-2:]
+        return planes[..., self.top : height - self.bottom, self.left : width - self.right]
