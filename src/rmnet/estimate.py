@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from rmnet.image import resize
 from rmnet.masks import ObjectMasks
-from rmnet.tensors import resize
 
 # Below this much probability left over, a pixel that was taken from an object is background.
 MIN_REMAINDER = 1e-6
@@ -55,9 +55,7 @@ class Estimate:
         return Estimate(
             object_ids=tuple(self.object_ids[row - 1] for row in stay),
             predicted=_share(left, torch.ones_like(left[0])),
-            given=tuple(
-                kept for masks in self.given if (kept := _without(masks, ids)).object_ids
-            ),
+            given=tuple(kept for masks in self.given if (kept := _without(masks, ids)).object_ids),
         )
 
     def probabilities(self, size: tuple[int, int] | None = None) -> Tensor:

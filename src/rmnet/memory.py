@@ -74,13 +74,13 @@ class MemoryBank:
         """Remember a frame, in place of the last one unless that one stays.
 
         Args:
-            frame: Its number, larger than any before.
+            frame: Its number: the last one again, which is replaced, or a larger one.
             key: (n, h, w, ck).
             value: (n, h, w, cv).
             boxes: (n, 4) int32 cells.
             given: Whether objects were given on this frame.
         """
-        slot = self._free_slot()
+        slot = self._free_slot(frame)
         keep = given or frame % self._policy.every == 0
         self._slots[slot] = _Slot(frame, keep=keep, pinned=given)
         storage = self._room_for(key, value)
@@ -111,10 +111,10 @@ class MemoryBank:
             index = torch.tensor(rows, device=self._storage.present.device)
             self._storage = MemoryView(*(x.index_select(0, index) for x in self._storage))
 
-    def _free_slot(self) -> int:
-        """The slot to write next: the last frame's if it does not stay, a new one, or a victim's."""
+    def _free_slot(self, frame: int) -> int:
+        """The slot to write: the one to be overwritten, a new one, or a victim's."""
         for index, slot in enumerate(self._slots):
-            if not slot.keep:
+            if not slot.keep or slot.frame == frame:
                 return index
         bound = self._policy.max_frames
         if bound is None or len(self._slots) < bound:

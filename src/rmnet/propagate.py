@@ -14,11 +14,11 @@ from torch import Tensor
 from rmnet.config import STRIDE, LostRegion, RMNetConfig
 from rmnet.errors import ConfigError
 from rmnet.estimate import Estimate
+from rmnet.image import Padding, normalise
 from rmnet.memory import MemoryBank
 from rmnet.network.rmnet import RMNet, soft_aggregate
 from rmnet.ops import regional_read
 from rmnet.regions import mask_boxes, pixel_to_cell_boxes, shift_boxes, union_boxes
-from rmnet.tensors import Padding, normalise
 from rmnet.warp import backward_warp
 
 FlowCallable = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]

@@ -1,0 +1,321 @@
+"""The segmenter: weights, and nothing that changes."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from rmnet.config import MemoryPolicy, RMNetConfig
+from rmnet.errors import ConfigError, MaskError
+from rmnet.network.rmnet import RMNet
+from rmnet.propagate import Flow
+from rmnet.results import FrameSegmentation, VideoSegmentation
+from rmnet.segmentation import blank
+from rmnet.session import TrackingSession
+from rmnet.video import FrameSource, open_frames
+from rmnet.video_decoder import TimedFrames
+from rmnet.weights import PACKAGED, load_network, push_network, save_network
+
+Size = int | Literal["native"] | None
+_PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+class RMNetSegmenter:
+    """Follows objects through videos, given their masks in the first frame.
+
+    A segmenter holds weights and no state: it may serve any number of videos, in threads too.
+
+    Example:
+        >>> segmenter = RMNetSegmenter.from_pretrained()
+        >>> result = segmenter.track("dog.mp4", "dog_00000.png")  # doctest: +SKIP
+        >>> result.labels.shape  # doctest: +SKIP
+        (120, 480, 854)
+    """
+
+    def __init__(
+        self,
+        network: RMNet,
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if dtype not in _PRECISIONS:
+            raise ConfigError(f"dtype is {dtype!r}; accepted: {', '.join(map(str, _PRECISIONS))}")
+        self._network = network.to(_device(device)).eval().requires_grad_(False)
+        self._dtype = dtype
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = PACKAGED,
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+    ) -> RMNetSegmenter:
+        """Load weights.
+
+        Args:
+            name_or_path: "rmnet-small", the weights inside the package, without network; a folder
+                with config.json and model.safetensors; a .safetensors file; a .pth file as the
+                paper's authors released it; or a hub id "org/name".
+            device: None for CUDA where there is one, else the CPU.
+            dtype: Precision of the computation: float32, or float16 / bfloat16 by autocast.
+            revision: Branch, tag or commit on the hub.
+            cache_dir: Where downloads are kept; None for the hub's own place.
+            token: For private repositories; None for the one that was stored by a login.
+            local_files_only: Whether to do without network.
+            force_download: Whether to download again what is there already.
+
+        Raises:
+            WeightsNotFoundError: nothing by that name.
+            WeightsError: the weights do not fit, or are damaged.
+        """
+        network = load_network(
+            name_or_path,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+            force_download=force_download,
+        )
+        return cls(network, device=device, dtype=dtype)
+
+    @property
+    def config(self) -> RMNetConfig:
+        """Numbers of the network."""
+        return self._network.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self._network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the computation."""
+        return self._dtype
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that were learned; shared ones count once."""
+        return sum(parameter.numel() for parameter in self._network.parameters())
+
+    def __repr__(self) -> str:
+        return (
+            f"RMNetSegmenter({self.config.backbone}, {self.num_parameters / 1e6:.1f} M parameters, "
+            f"size={self.config.size}, device={self.device}, dtype={self._dtype})"
+        )
+
+    def save_pretrained(self, directory: str | Path) -> Path:
+        """Write config.json and model.safetensors, which `from_pretrained` reads."""
+        return save_network(self._network, directory)
+
+    def push_to_hub(self, repo_id: str, **hub_options: Any) -> str:
+        """Upload what `save_pretrained` writes; options as of `huggingface_hub`. Returns the URL."""
+        return push_network(self._network, repo_id, **hub_options)
+
+    def to(
+        self, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> RMNetSegmenter:
+        """The same weights elsewhere, or at another precision; this segmenter stays as it is."""
+        target = self.device if device is None else _device(device)
+        network = self._network if target == self.device else copy.deepcopy(self._network)
+        return RMNetSegmenter(network, device=target, dtype=dtype or self._dtype)
+
+    def start(
+        self,
+        *,
+        size: Size = None,
+        memory: MemoryPolicy = MemoryPolicy(),  # noqa: B008 frozen
+        flow: Flow = None,
+        keep_probabilities: bool = False,
+    ) -> TrackingSession:
+        """Begin a video whose frames come one at a time; arguments as of `track`."""
+        return self._start(0, size, memory, flow, keep_probabilities)
+
+    def track(
+        self,
+        frames: Any,
+        first_mask: Any = None,
+        *,
+        masks: Mapping[int, Any] | None = None,
+        size: Size = None,
+        memory: MemoryPolicy = MemoryPolicy(),  # noqa: B008 frozen
+        flow: Flow = None,
+        keep_probabilities: bool = False,
+        progress: bool = False,
+    ) -> VideoSegmentation:
+        """Follow objects through a video.
+
+        Args:
+            frames: A video file; a folder, glob or list of images; or any iterable of uint8 RGB
+                arrays (H, W, 3), PIL images or uint8 tensors (3, H, W).
+            first_mask: Objects of frame 0: a PNG path, a PIL image, an integer label map (H, W)
+                (0 background, 255 void), or {id: bool (H, W)}; see `TrackingSession.step`.
+            masks: {frame number: mask}: objects to add, or to correct, later on. Without one for
+                frame 0, the frames before the first have no objects.
+            size: Shorter side inside the network, px: None for the one the weights were trained
+                at (`config.size`), a number, or "native". Never enlarges; results come back at
+                the video's own size.
+            memory: Which frames to remember.
+            flow: None for TinyFlowNet; "none" to look around the previous mask; or a function
+                (current, previous) of uint8 RGB frames (h, w, 3) at the network's size that gives
+                (2, h, w) px from current to previous, x first.
+            keep_probabilities: Whether results carry them: (N+1, H, W) float32 a frame.
+            progress: Whether to show a bar, with frames a second.
+
+        Raises:
+            FrameError: a frame is not accepted.
+            MaskError: a mask is not accepted.
+            VideoError: the video or one of its frames cannot be read.
+        """
+        source = open_frames(frames)
+        results = self._stream(
+            source, first_mask, masks, size, memory, flow, keep_probabilities, progress
+        )
+        return VideoSegmentation(results, source=source)
+
+    def stream(
+        self,
+        frames: Any,
+        first_mask: Any = None,
+        *,
+        masks: Mapping[int, Any] | None = None,
+        size: Size = None,
+        memory: MemoryPolicy = MemoryPolicy(),  # noqa: B008 frozen
+        flow: Flow = None,
+        keep_probabilities: bool = False,
+        progress: bool = False,
+    ) -> Generator[FrameSegmentation, None, None]:
+        """Follow objects through a video of any length, a result at a time, in constant memory.
+
+        Arguments and errors as of `track`.
+        """
+        source = open_frames(frames)
+        return self._stream(
+            source, first_mask, masks, size, memory, flow, keep_probabilities, progress
+        )
+
+    def _stream(
+        self,
+        source: FrameSource,
+        first_mask: Any,
+        masks: Mapping[int, Any] | None,
+        size: Size,
+        memory: MemoryPolicy,
+        flow: Flow,
+        keep_probabilities: bool,
+        progress: bool,
+    ) -> Generator[FrameSegmentation, None, None]:
+        """Checked here and now; the frames are then read as results are asked for."""
+        given = _masks_by_frame(first_mask, masks)
+        session = self._start(min(given), size, memory, flow, keep_probabilities)
+        return _run(session, source, given, progress=progress)
+
+    def _start(
+        self,
+        first_index: int,
+        size: Size,
+        memory: MemoryPolicy,
+        flow: Flow,
+        keep_probabilities: bool,
+    ) -> TrackingSession:
+        if not (flow is None or flow == "none" or callable(flow)):
+            raise ConfigError(f'flow is {flow!r}; accepted: None, "none", or a function')
+        if not isinstance(memory, MemoryPolicy):
+            raise ConfigError(f"memory is {memory!r}; accepted: MemoryPolicy(every=5, ...)")
+        return TrackingSession(
+            self._network,
+            precision=self._dtype,
+            size=_shorter_side(size, self.config),
+            memory=memory,
+            flow=flow,
+            keep_probabilities=keep_probabilities,
+            first_index=first_index,
+        )
+
+
+def _run(
+    session: TrackingSession, source: FrameSource, given: dict[int, Any], *, progress: bool
+) -> Generator[FrameSegmentation, None, None]:
+    first = min(given)
+    index = -1
+    # Closed by hand: on an error the traceback would keep the bar, and the video file, open.
+    with closing(_with_bar(source, show=progress)) as frames:
+        for index, (frame, seconds) in enumerate(frames):
+            if index < first:
+                yield blank(frame, index=index, seconds=seconds)
+            else:
+                yield session.step(frame, given.get(index), seconds=seconds)
+    late = sorted(i for i in given if i > index)
+    if late:
+        # Not an error: that would throw away what was tracked.
+        warnings.warn(
+            f"masks were given for frames {late}, but the video has {index + 1} frames",
+            stacklevel=2,
+        )
+
+
+def _with_bar(source: FrameSource, *, show: bool) -> TimedFrames:
+    with closing(source.timed()) as frames:
+        if not show:
+            yield from frames
+            return
+        from tqdm import tqdm
+
+        with tqdm(frames, total=source.num_frames, unit=" frames") as bar:
+            yield from bar
+
+
+def _masks_by_frame(first_mask: Any, masks: Mapping[int, Any] | None) -> dict[int, Any]:
+    given = {} if masks is None else dict(masks)
+    bad = [i for i in given if isinstance(i, bool) or not isinstance(i, int) or i < 0]
+    if bad:
+        raise ConfigError(f"masks has the frame numbers {bad}; accepted: integers from 0")
+    if first_mask is not None:
+        if 0 in given:
+            raise ConfigError("frame 0 has two masks; write first_mask=... or masks={0: ...}")
+        given[0] = first_mask
+    if not given:
+        raise MaskError(
+            "there is nothing to track: no mask was given. Write track(frames, first_mask); a "
+            "mask is a label map (H, W), a PNG path or {id: bool (H, W)}"
+        )
+    return given
+
+
+def _shorter_side(size: Size, config: RMNetConfig) -> int | None:
+    if size is None:
+        return config.size
+    if size == "native":
+        return None
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ConfigError(f'size is {size!r}; accepted: None, "native", or px of the shorter side')
+    return size
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    has_cuda = torch.cuda.is_available()
+    if device is None:
+        return torch.device("cuda" if has_cuda else "cpu")
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(
+            f"device is {device!r}; accepted: 'cpu', 'cuda', 'cuda:1', ..."
+        ) from error
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        found = f"{torch.cuda.device_count()} CUDA devices" if has_cuda else "no CUDA device"
+        raise ConfigError(f"device is {device!r}, but torch finds {found}; accepted: 'cpu' or None")
+    return chosen

@@ -1,0 +1,254 @@
+"""A tracking session: the state of one video."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rmnet.config import MemoryPolicy
+from rmnet.errors import FrameError, SessionError, UnknownObjectError
+from rmnet.estimate import Estimate
+from rmnet.frames import as_frame
+from rmnet.image import network_size, resize
+from rmnet.masks import parse_mask
+from rmnet.memory import MemoryBank
+from rmnet.network.rmnet import RMNet
+from rmnet.propagate import Flow, KnownFrame, propagate
+from rmnet.results import FrameSegmentation
+from rmnet.segmentation import segment
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStats:
+    """What a session remembers.
+
+    Attributes:
+        frames: Numbers of the frames in memory, ascending.
+        pinned_frames: Those with given masks, which go last.
+        num_bytes: Size of the keys and values held, free room included.
+    """
+
+    frames: tuple[int, ...]
+    pinned_frames: tuple[int, ...]
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _LastFrame:
+    """The frame just returned; regions (x0, y0, x1, y1) are in px of the network's size."""
+
+    known: KnownFrame
+    video_size: tuple[int, int]
+    regions: dict[int, tuple[int, int, int, int]]
+    seconds: float | None
+
+
+class TrackingSession:
+    """Follows objects through one video, frame by frame.
+
+    Made by `RMNetSegmenter.start`. Cheap; any number may run on one segmenter, in threads too,
+    each session in one thread at a time. A call that raises changes nothing.
+
+    A frame enters the memory only when the next one arrives. Until then `correct`, `add_objects`
+    and `remove_objects` change what is known of it, without running the network again.
+    """
+
+    def __init__(
+        self,
+        network: RMNet,
+        *,
+        precision: torch.dtype,
+        size: int | None,
+        memory: MemoryPolicy,
+        flow: Flow,
+        keep_probabilities: bool,
+        first_index: int = 0,
+    ) -> None:
+        self._network = network
+        self._device = next(network.parameters()).device
+        self._precision = precision
+        self._shorter_side = size
+        self._flow: Flow = flow
+        self._keep_probabilities = keep_probabilities
+        self._bank = MemoryBank(memory)
+        self._next_index = first_index
+        self._last: _LastFrame | None = None
+
+    @property
+    def objects(self) -> tuple[int, ...]:
+        """Ids of the objects being tracked, in the order in which they were given."""
+        return () if self._last is None else self._last.known.estimate.object_ids
+
+    @property
+    def frame_index(self) -> int | None:
+        """Number of the last frame, from 0; None before the first."""
+        return None if self._last is None else self._last.known.index
+
+    def memory_stats(self) -> MemoryStats:
+        """What is remembered at the moment; the last frame joins when the next one comes."""
+        return MemoryStats(self._bank.frames, self._bank.pinned_frames, self._bank.num_bytes)
+
+    @torch.inference_mode()
+    def step(
+        self,
+        frame: Any,
+        mask: Any = None,
+        *,
+        object_ids: Sequence[int] | None = None,
+        seconds: float | None = None,
+    ) -> FrameSegmentation:
+        """Find the objects in the next frame.
+
+        Args:
+            frame: uint8 RGB array (H, W, 3), PIL image, or uint8 tensor (3, H, W); every frame
+                of a video has one size.
+            mask: Objects to add, or to correct, on this frame: see `correct`. The first frame
+                needs one.
+            object_ids: Ids of a stack of masks (N, H, W), or which ids of a label map to take.
+            seconds: Time of the frame, to be passed on to the result.
+
+        Raises:
+            FrameError: not a frame, or another size than those before.
+            MaskError: the mask is not accepted.
+            SessionError: no mask was ever given.
+        """
+        pixels = as_frame(frame, index=self._next_index)
+        video_size = (pixels.shape[0], pixels.shape[1])
+        last = self._last
+        if last is not None and video_size != last.video_size:
+            raise FrameError(
+                f"frame {self._next_index} is {video_size} (height, width) after frames of "
+                f"{last.video_size}; accepted: one size a video. "
+                "Resize it, or start() a session for the new size"
+            )
+        given = None if mask is None else parse_mask(mask, size=video_size, object_ids=object_ids)
+        if last is None and given is None:
+            raise SessionError(
+                "there is nothing to track yet: no mask was given. Write step(frame, mask) for "
+                "the first frame; a mask is a label map (H, W), a PNG path or {id: bool (H, W)}"
+            )
+        small = self._shrink(pixels)
+        size = (small.shape[1], small.shape[2])
+        regions = torch.zeros((0, 4), dtype=torch.int32)
+        if last is None or not last.known.estimate.object_ids:
+            estimate = Estimate.empty(size, self._device)
+        else:
+            with self._autocast():
+                predicted, regions = propagate(
+                    self._network, self._bank, last.known, small, flow=self._flow
+                )
+            estimate = Estimate(last.known.estimate.object_ids, predicted)
+        stepped = _LastFrame(
+            known=KnownFrame(self._next_index, small, estimate),
+            video_size=video_size,
+            regions=dict(zip(estimate.object_ids, regions.tolist(), strict=True)),
+            seconds=seconds,
+        )
+        if given is not None:
+            estimate = estimate.give(given)
+        result = self._settle(stepped, estimate)
+        self._next_index += 1
+        return result
+
+    @torch.inference_mode()
+    def correct(self, mask: Any, *, object_ids: Sequence[int] | None = None) -> FrameSegmentation:
+        """Put right what is known of the frame just returned; ids not seen before are added.
+
+        An object in the mask gets exactly its pixels. Void pixels (255) stay as they were, and so
+        do objects that the mask does not name, where it does not take their pixels.
+
+        Args:
+            mask: Label map (H, W), a PNG, {id: bool (H, W)}, or bool (N, H, W) with `object_ids`.
+            object_ids: Ids of a stack, or which ids of a label map to take.
+
+        Returns:
+            The frame's result, as it is now.
+
+        Raises:
+            MaskError: the mask is not accepted.
+            SessionError: there is no frame yet.
+        """
+        last = self._require_frame("correct")
+        given = parse_mask(mask, size=last.video_size, object_ids=object_ids)
+        return self._settle(last, last.known.estimate.give(given))
+
+    def add_objects(
+        self, mask: Any, *, object_ids: Sequence[int] | None = None
+    ) -> FrameSegmentation:
+        """Track more objects from the frame just returned; like `correct`, but for new ids only.
+
+        Raises:
+            MaskError: the mask is not accepted.
+            SessionError: there is no frame yet, or one of the objects is tracked already.
+        """
+        last = self._require_frame("add_objects")
+        given = parse_mask(mask, size=last.video_size, object_ids=object_ids)
+        known = sorted(set(given.object_ids) & set(self.objects))
+        if known:
+            raise SessionError(
+                f"objects {known} are tracked already; write correct(mask) to change them, or "
+                "give the new objects other ids"
+            )
+        return self.correct(given)
+
+    @torch.inference_mode()
+    def remove_objects(self, ids: int | Iterable[int]) -> FrameSegmentation:
+        """Stop tracking objects, from the frame just returned on.
+
+        Raises:
+            UnknownObjectError: one of them is not tracked; then none is removed.
+            SessionError: there is no frame yet.
+        """
+        last = self._require_frame("remove_objects")
+        gone = {ids} if isinstance(ids, int) else set(ids)
+        unknown = [i for i in gone if i not in self.objects]
+        if unknown:
+            raise UnknownObjectError(
+                f"objects {unknown} are not tracked; accepted: {list(self.objects)}"
+            )
+        return self._settle(last, last.known.estimate.remove(gone))
+
+    def _settle(self, frame: _LastFrame, estimate: Estimate) -> FrameSegmentation:
+        """Make `estimate` what is known of a frame, and the memory's objects those it names."""
+        result = segment(
+            estimate,
+            index=frame.known.index,
+            size=frame.video_size,
+            regions=frame.regions,
+            config=self._network.config,
+            keep_probabilities=self._keep_probabilities,
+            seconds=frame.seconds,
+        )
+        old = self.objects
+        stay = [row for row, i in enumerate(old) if i in estimate.object_ids]
+        if len(stay) < len(old):
+            self._bank.keep_objects(stay)
+        self._bank.add_objects(len(estimate.object_ids) - len(stay))
+        self._last = replace(frame, known=replace(frame.known, estimate=estimate))
+        return result
+
+    def _require_frame(self, call: str) -> _LastFrame:
+        if self._last is None:
+            raise SessionError(f"{call} changes the frame just returned; write step(...) first")
+        return self._last
+
+    def _shrink(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """A frame on the device, (3, h, w) uint8 at the network's size."""
+        size = network_size(pixels.shape[0], pixels.shape[1], self._shorter_side)
+        # torch refuses read-only and negatively strided arrays, which frames may well be.
+        planes = torch.from_numpy(np.array(pixels)).to(self._device).permute(2, 0, 1)
+        if size == pixels.shape[:2]:
+            return planes.contiguous()
+        return resize(planes[None].float(), size)[0].round().clamp(0, 255).to(torch.uint8)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any, Any]:
+        if self._precision == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self._device.type, dtype=self._precision)

@@ -1,0 +1,191 @@
+"""The same numbers as the released code: outputs of it, on a CPU, lie in tests/golden."""
+
+import numpy as np
+import pytest
+import torch
+
+import rmnet.propagate
+from golden import make_golden_inputs as inputs
+from golden_files import golden, released_segmenter
+from rmnet import MemoryPolicy
+
+CLIPS = ("odd2", "start3")
+STAGE_TOLERANCE = 1e-3  # of the largest number of the stage
+
+
+class Recorder:
+    """Outputs of the network's parts, call by call, by the names that the golden files use."""
+
+    def __init__(self, network, monkeypatch):
+        self.steps = []
+        watched = {
+            network.query_encoder: self._query_encoder,
+            network.query_head: self._query_head,
+            network.memory_encoder: self._memory_encoder,
+            network.memory_head: self._memory_head,
+            network.flow: lambda _, out: {"flow": out[0]},
+            network.decoder: self._decoder_input,
+            network.decoder.entry_block: lambda _, out: {"dec_m4": out[:, ::64]},
+            network.decoder.refine8: lambda _, out: {"dec_m3": out[:, ::64, ::2, ::2]},
+            network.decoder.refine4: lambda _, out: {
+                "dec_m2": out[:, ::64, :: self.s2, :: self.s2]
+            },
+            network.decoder.predict: lambda _, out: {"dec_p2": out[:, :, :: self.s, :: self.s]},
+        }
+        flow = network.flow
+        watched |= {
+            getattr(flow, name): self._flow_stage(name, step, channel_step)
+            for name, step, channel_step in (
+                ("predict5", 1, 1), ("predict4", 1, 1), ("predict3", 1, 1), ("predict2", 1, 1),
+            )
+        }  # fmt: skip
+        self._handles = [
+            module.register_forward_hook(lambda _, args, out, take=take: self._add(take(args, out)))
+            for module, take in watched.items()
+        ]
+        boxes = rmnet.propagate.mask_boxes
+
+        def recording_boxes(*args, **kwargs):
+            found = boxes(*args, **kwargs)
+            self._add({"search" if "search" not in self.steps[-1] else "remembered": found})
+            return found
+
+        monkeypatch.setattr(rmnet.propagate, "mask_boxes", recording_boxes)
+
+    s = 2  # of the golden files
+    s2 = 4
+
+    def begin(self):
+        self.steps.append({})
+
+    def close(self):
+        for handle in self._handles:
+            handle.remove()
+
+    def _add(self, outputs):
+        self.steps[-1].update({name: x.clone() for name, x in outputs.items()})
+
+    @staticmethod
+    def _flow_stage(name, step, channel_step):
+        golden_name = name.replace("predict", "predict_flow")
+        return lambda _, out: {golden_name: out[:, ::channel_step, ::step, ::step]}
+
+    def _query_encoder(self, _, out):
+        f4, f8, f16 = out
+        return {
+            "enc_q_r4": f16[:, ::128],
+            "enc_q_r3": f8[:, ::128, ::2, ::2],
+            "enc_q_r2": f4[:, ::64, :: self.s2, :: self.s2],
+        }
+
+    @staticmethod
+    def _query_head(_, out):
+        return {"kv_q_key": out[0][:, ::16], "kv_q_val": out[1][:, ::64]}
+
+    @staticmethod
+    def _memory_encoder(_, out):
+        return {"enc_m_r4": out.f16[:, ::128]}
+
+    @staticmethod
+    def _memory_head(_, out):
+        return {"kv_m_key": out[0][:, ::16], "kv_m_val": out[1][:, ::64]}
+
+    @staticmethod
+    def _decoder_input(args, _):
+        read = args[0]
+        return {"reader_out": read[:, :512:32], "reader_qval": read[:, 512::64]}
+
+
+@pytest.fixture(scope="module", params=CLIPS)
+def tracked(request):
+    """Everything recorded while tracking one golden clip, and its golden numbers."""
+    clip, numbers = inputs.make_clip(request.param), golden(request.param)
+    segmenter = released_segmenter()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        recorder = Recorder(segmenter._network, monkeypatch)
+
+        def frames():
+            for frame in clip["frames_u8"]:
+                recorder.begin()
+                yield frame
+
+        result = segmenter.track(
+            frames(),
+            clip["labels"][0],
+            memory=MemoryPolicy(every=clip["memorize_every"], max_frames=None),
+            keep_probabilities=True,
+        )
+        recorder.close()
+    return result, recorder.steps, numbers
+
+
+def test_inputs_are_the_ones_the_golden_numbers_were_made_of():
+    assert inputs.main(["--check"]) == 0
+
+
+def test_probabilities_are_within_2e4(tracked):
+    result, _, numbers = tracked
+    s = int(numbers["stride"])
+    for t, frame in enumerate(result):
+        got = frame.probabilities[:, ::s, ::s].numpy()
+        assert np.abs(got - numbers["probs"][t]).max() <= 2e-4, f"frame {t}"
+
+
+def test_labels_are_equal_outside_near_ties(tracked):
+    result, _, numbers = tracked
+    for t, frame in enumerate(result):
+        top = frame.probabilities.topk(2, dim=0).values
+        tied = (top[0] - top[1] < 1e-3).numpy()
+        assert np.count_nonzero(tied) <= numbers["near_tie_px_1e3"][t] + 2
+        assert np.array_equal(frame.labels[~tied], numbers["argmax"][t][~tied]), f"frame {t}"
+
+
+def test_flow_is_within_5e4(tracked):
+    _, steps, numbers = tracked
+    s = int(numbers["stride"])
+    for t, step in enumerate(steps[1:], start=1):
+        got = step["flow"][:, ::s, ::s].numpy()
+        assert np.abs(got - numbers["flow"][t]).max() <= 5e-4, f"frame {t}"
+
+
+def test_memory_and_query_boxes_are_exact(tracked):
+    result, steps, numbers = tracked
+    for t, step in enumerate(steps[1:], start=1):
+        for name, golden_name in (("remembered", "mem_bbox"), ("search", "qry_bbox")):
+            got = half_open_to_inclusive(step[name].numpy())
+            assert np.array_equal(got, numbers[golden_name][t - 1][1:]), f"{name}, frame {t}"
+        assert np.array_equal(result[t].regions, step["search"].numpy())
+
+
+def half_open_to_inclusive(boxes):
+    """(x0, y0, x1, y1) half-open as [x0, x1, y0, y1] inclusive, as the golden files have it."""
+    x0, y0, x1, y1 = boxes.T
+    return np.stack([x0, x1 - 1, y0, y1 - 1], axis=1)
+
+
+def test_every_stage_is_within_1e3(tracked):
+    result, steps, numbers = tracked
+    compared = 0
+    for name in numbers.files:
+        if not name.startswith(("stage/", "flowstage/")):
+            continue
+        _, t, stage = name.split("/")
+        step = int(t[1:])
+        if stage == "seg_logit":  # the softmax loses a constant of the logits: compare without it
+            got = result[step].probabilities[:, :: Recorder.s, :: Recorder.s].log().numpy()
+            want = numbers[name] - np.logaddexp.reduce(numbers[name], axis=0)
+            got, want = np.maximum(got, -12), np.maximum(want, -12)
+        elif stage in steps[step]:
+            got, want = steps[step][stage].numpy(), numbers[name]
+        else:
+            continue
+        assert got.shape == want.shape, name
+        assert np.abs(got - want).max() <= STAGE_TOLERANCE * np.abs(want).max(), name
+        compared += 1
+    assert compared >= 3 * 12 + 4
+
+
+def test_memory_kept_is_the_published_choice(tracked):
+    result, _, _ = tracked
+    assert [frame.index for frame in result] == list(range(len(result)))
+    assert all(torch.isfinite(frame.probabilities).all() for frame in result)

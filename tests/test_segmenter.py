@@ -1,0 +1,168 @@
+"""The segmenter: options, and whole videos."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import rmnet
+import tiny
+from rmnet import ConfigError, MaskError, RMNetSegmenter, VideoError
+
+
+@pytest.fixture
+def segmenter():
+    return tiny.segmenter()
+
+
+def test_track_and_stream_give_the_same(segmenter):
+    frames, labels = tiny.clip()
+    tracked = segmenter.track(frames, labels)
+    streamed = list(segmenter.stream(iter(frames), labels))
+    assert len(tracked) == len(frames) == len(streamed)
+    assert np.array_equal(tracked.labels, np.stack([r.labels for r in streamed]))
+    assert [r.index for r in tracked] == list(range(len(frames)))
+    assert tracked[1:3] == tuple(tracked)[1:3]
+    assert tracked.object_ids == (3, 7)
+
+
+def test_frames_are_read_only_as_results_are_asked_for(segmenter):
+    frames, labels = tiny.clip()
+    read = []
+
+    def camera():
+        for frame in frames:
+            read.append(1)
+            yield frame
+
+    results = segmenter.stream(camera(), labels)
+    assert read == []
+    next(results)
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize("kind", ["pil", "tensor", "list"])
+def test_every_kind_of_frame_gives_the_same(segmenter, kind):
+    from PIL import Image
+
+    frames, labels = tiny.clip()
+    as_kind = {
+        "pil": Image.fromarray,
+        "tensor": lambda f: torch.from_numpy(f).permute(2, 0, 1),
+        "list": lambda f: f,
+    }[kind]
+    want = segmenter.track(frames, labels).labels
+    assert np.array_equal(segmenter.track([as_kind(f) for f in frames], labels).labels, want)
+
+
+def test_frames_before_the_first_mask_are_background(segmenter):
+    frames, labels = tiny.clip()
+    late = segmenter.track(frames, masks={2: labels})
+    assert not late.labels[:2].any()
+    assert late[1].object_ids == ()
+    assert [r.index for r in late] == list(range(6))
+    assert np.array_equal(late.labels[2:], segmenter.track(frames[2:], labels).labels)
+
+
+def test_network_size_is_the_configs_unless_asked_and_never_enlarges(segmenter):
+    frames, labels = tiny.clip(num_frames=2, size=(100, 140))
+    sizes = {}
+    for size in (None, 32, "native", 5000):
+        session = segmenter.start(size=size)
+        session.step(frames[0], labels)
+        sizes[size] = tuple(session._last.known.pixels.shape[1:])
+    assert sizes == {None: (64, 90), 32: (32, 45), "native": (100, 140), 5000: (100, 140)}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": "small"}, "size is 'small'; accepted: None, \"native\""),
+        ({"size": 0}, "size is 0"),
+        ({"flow": "raft"}, "flow is 'raft'; accepted: None, \"none\", or a function"),
+        ({"memory": 5}, "memory is 5"),
+        ({"masks": {-1: np.ones((64, 96), bool)}}, r"frame numbers \[-1\]"),
+        ({"masks": {0: np.ones((64, 96), bool)}}, "frame 0 has two masks"),
+    ],
+)
+def test_wrong_options_are_named_before_a_frame_is_read(segmenter, options, message):
+    def never():
+        pytest.fail("a frame was read")
+        yield
+
+    _, labels = tiny.clip()
+    with pytest.raises(ConfigError, match=message):
+        segmenter.stream(never(), labels, **options)
+
+
+def test_no_mask_at_all_is_refused(segmenter):
+    with pytest.raises(MaskError, match=r"no mask was given.*track\(frames, first_mask\)"):
+        segmenter.track(tiny.clip()[0])
+
+
+def test_an_empty_video_is_refused(segmenter):
+    _, labels = tiny.clip()
+    with pytest.raises(VideoError, match=r"no frames|empty"):
+        segmenter.track([], labels)
+    with pytest.raises(VideoError, match=r"no frames|empty"):
+        segmenter.track(iter([]), labels)
+
+
+def test_masks_after_the_end_warn_and_lose_nothing(segmenter):
+    frames, labels = tiny.clip()
+    with pytest.warns(UserWarning, match=r"frames \[99\], but the video has 6 frames"):
+        result = segmenter.track(frames, labels, masks={99: labels})
+    assert len(result) == 6
+
+
+def test_nothing_is_printed_unless_a_bar_is_asked_for(segmenter, capsys):
+    frames, labels = tiny.clip()
+    segmenter.track(frames, labels)
+    assert capsys.readouterr() == ("", "")
+    segmenter.track(frames, labels, progress=True)
+    assert "6/6" in capsys.readouterr().err
+
+
+def test_to_leaves_the_segmenter_as_it_is(segmenter):
+    half = segmenter.to(dtype=torch.bfloat16)
+    assert segmenter.dtype == torch.float32
+    assert half.dtype == torch.bfloat16
+    assert half.device == segmenter.device
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_reduced_precision_stays_close(dtype):
+    frames, labels = tiny.clip()
+    exact = tiny.segmenter().track(frames, labels, keep_probabilities=True)
+    reduced = tiny.segmenter().to(dtype=dtype).track(frames, labels, keep_probabilities=True)
+    for a, b in zip(exact[:3], reduced[:3], strict=True):
+        assert b.probabilities.dtype == torch.float32
+        assert (a.probabilities - b.probabilities).abs().max() < 0.1
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ConfigError, match=r"dtype is torch\.int8"):
+        RMNetSegmenter(tiny.network(), dtype=torch.int8)
+
+
+def test_repr_says_what_it_is(segmenter):
+    assert "resnet18" in repr(segmenter)
+    frames, labels = tiny.clip(num_frames=2)
+    result = segmenter.track(frames, labels)
+    assert repr(result) == "VideoSegmentation(2 frames of 64x96, objects [3, 7])"
+    assert repr(result[0]).startswith("FrameSegmentation(index=0, 64x96, {3: tracked 1.00")
+
+
+def test_warnings_of_torch_do_not_reach_the_user(segmenter):
+    frames, labels = tiny.clip()
+    frames.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        segmenter.track(frames[:, :, ::-1], labels)
+
+
+def test_public_names_have_docstrings():
+    for name in rmnet.__all__:
+        if not name.startswith("__"):
+            assert getattr(rmnet, name).__doc__

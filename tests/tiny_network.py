@@ -1,0 +1,52 @@
+"""A network small enough that its files are made and read in milliseconds."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import torch
+
+from rmnet import RMNetConfig
+from rmnet.network.rmnet import RMNet
+
+TINY = RMNetConfig(
+    backbone="resnet18",
+    stem_width=4,
+    stage_widths=(8, 8, 16),
+    stage_depths=(1, 1, 1),
+    key_width=4,
+    value_width=8,
+    decoder_widths=(8, 8, 4),
+    flow_widths=(4, 4, 8, 8, 8),
+)
+
+
+def tiny_network(seed=0, **changes):
+    """Random weights, the statistics of the BatchNorms included."""
+    generator = torch.Generator().manual_seed(seed)
+    network = RMNet(dataclasses.replace(TINY, **changes))
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+            else:
+                tensor.fill_(seed + 7)
+    return network
+
+
+def assert_same_tensors(given, wanted):
+    """Equal to the bit, name by name."""
+    given, wanted = given.state_dict(), wanted.state_dict()
+    assert given.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        assert given[name].dtype == tensor.dtype, name
+        assert torch.equal(given[name], tensor), name
+
+
+def digest(network):
+    """A hash of every tensor, to compare networks of two processes."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        total.update(name.encode() + tensor.numpy().tobytes())
+    return total.hexdigest()
