@@ -46,7 +46,7 @@ json.dump(sorted({LAZY_PACKAGES!r} & {{name.split(".")[0] for name in sys.module
 REPORT_SECONDS = """
 import time, torch
 start = time.perf_counter()
-import rmnet
+from rmnet import *
 print(time.perf_counter() - start)
 """
 
@@ -103,7 +103,7 @@ def settings_changed_by(code: str) -> list[str]:
 
 
 def test_import_loads_no_video_plotting_or_hub_package():
-    assert lazy_packages_loaded_by("import rmnet") == []
+    assert lazy_packages_loaded_by("from rmnet import *") == []
 
 
 def test_the_check_for_lazy_packages_can_fail():
@@ -119,13 +119,24 @@ def test_import_takes_under_half_a_second_over_torch():
     assert min(seconds) < 0.5
 
 
+def test_torch_waits_until_a_name_that_needs_it_is_used():
+    code = "import sys, rmnet; print('torch' in sys.modules, 'RMNetSegmenter' in dir(rmnet)); "
+    code += "rmnet.RMNetSegmenter; print('torch' in sys.modules)"
+    assert run_fresh(code).stdout.split() == ["False", "True", "True"]
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Segmenter'"):
+        _ = rmnet.Segmenter
+
+
 def test_import_prints_nothing():
-    result = run_fresh("import rmnet")
+    result = run_fresh("from rmnet import *")
     assert (result.stdout, result.stderr) == ("", "")
 
 
 def test_import_changes_no_global_setting():
-    assert settings_changed_by("import rmnet") == []
+    assert settings_changed_by("from rmnet import *") == []
 
 
 def test_the_check_for_global_settings_can_fail():

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from rmnet.config import MemoryPolicy, RMNetConfig
 from rmnet.errors import (
@@ -21,11 +23,22 @@ from rmnet.errors import (
     WeightsError,
     WeightsNotFoundError,
 )
-from rmnet.results import FrameSegmentation, VideoSegmentation
-from rmnet.segmenter import RMNetSegmenter
-from rmnet.session import TrackingSession
+
+if TYPE_CHECKING:
+    from rmnet.results import FrameSegmentation, VideoSegmentation
+    from rmnet.segmenter import RMNetSegmenter
+    from rmnet.session import TrackingSession
 
 __version__ = version("rmnet")
+
+# These need torch, whose import takes seconds: it waits until one of them is used, so that
+# `rmnet --help` answers at once.
+_LOADED_WHEN_USED = {
+    "FrameSegmentation": "rmnet.results",
+    "RMNetSegmenter": "rmnet.segmenter",
+    "TrackingSession": "rmnet.session",
+    "VideoSegmentation": "rmnet.results",
+}
 
 __all__ = [
     "ConfigError",
@@ -46,3 +59,15 @@ __all__ = [
     "WeightsNotFoundError",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LOADED_WHEN_USED:
+        raise AttributeError(f"module 'rmnet' has no attribute {name!r}")
+    value = getattr(import_module(_LOADED_WHEN_USED[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -47,7 +47,8 @@ class RMNetSegmenter:
     ) -> None:
         if dtype not in _PRECISIONS:
             raise ConfigError(f"dtype is {dtype!r}; accepted: {', '.join(map(str, _PRECISIONS))}")
-        self._network = network.to(_device(device)).eval().requires_grad_(False)
+        network = network.to(device=_device(device), memory_format=torch.channels_last)
+        self._network = network.eval().requires_grad_(False)
         self._dtype = dtype
 
     @classmethod

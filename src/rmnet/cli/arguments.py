@@ -1,0 +1,96 @@
+"""Arguments that several subcommands share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from rmnet.segmenter import RMNetSegmenter
+
+# What argparse calls the object that add_subparsers returns; it has no public name.
+Subparsers = Any
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def add_command(
+    subparsers: Subparsers,
+    name: str,
+    common: argparse.ArgumentParser,
+    *,
+    summary: str,
+    description: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    """Add a subcommand's parser.
+
+    Args:
+        subparsers: Of the main parser.
+        name: Of the subcommand.
+        common: Holds the options of every subcommand.
+        summary: A line for `rmnet --help`.
+        description: For the top of its own help.
+        examples: For the end of its own help.
+    """
+    return subparsers.add_parser(
+        name,
+        parents=[common],
+        help=summary,
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # or new options would change what old abbreviations mean
+    )
+
+
+def add_network(parser: argparse.ArgumentParser, *, with_size: bool = True) -> None:
+    """Add `--weights`, `--device`, `--dtype` and, unless nothing of a user's is tracked, `--size`."""
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "--weights",
+        metavar="NAME",
+        default="rmnet-small",
+        help="rmnet-small (comes with the package; default), a folder with config.json and "
+        "model.safetensors, a .safetensors file, a released .pth, or a hub id org/name",
+    )
+    if with_size:
+        group.add_argument(
+            "--size",
+            type=_size,
+            metavar="N|native",
+            help="shorter side inside the network, px; smaller is faster. The masks keep the "
+            "video's own size (default: the size the weights were trained at)",
+        )
+    group.add_argument(
+        "--device",
+        metavar="DEVICE",
+        help="cpu, cuda, cuda:1, ... (default: cuda where there is one, else cpu)",
+    )
+    group.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default="float32",
+        help="precision of the computation (default: float32)",
+    )
+
+
+def load_segmenter(args: argparse.Namespace) -> RMNetSegmenter:
+    """The segmenter that the options of `add_network` ask for."""
+    import torch
+
+    from rmnet.segmenter import RMNetSegmenter
+
+    dtype = getattr(torch, args.dtype)
+    return RMNetSegmenter.from_pretrained(args.weights, device=args.device, dtype=dtype)
+
+
+def positive(text: str) -> int:
+    """An integer from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
+    return int(text)
+
+
+def _size(text: str) -> int | Literal["native"]:
+    return "native" if text == "native" else positive(text)

@@ -1,0 +1,245 @@
+"""`rmnet track`: masks of every frame of a video, written as they come."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections import deque
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rmnet.cli.arguments import (
+    Subparsers,
+    add_command,
+    add_network,
+    load_segmenter,
+    positive,
+)
+
+if TYPE_CHECKING:
+    from rmnet.masks import ObjectMasks
+    from rmnet.video import FrameSource
+
+_DESCRIPTION = """\
+Follow objects through a video, given their masks in the first frame. Masks are written as they
+come, in constant memory, so a video may have any length and Ctrl-C keeps what is there.
+
+VIDEO is a video file (needs pip install 'rmnet[video]'), a folder of images in natural order
+(2.jpg before 10.jpg), or a quoted glob of images.
+
+MASK is an image of ids: 0 background, 1, 2, ... objects, 255 not known; a palette PNG as DAVIS has
+them, or a grey one. An image of 0 and 255 alone is one object, number 1.
+"""
+_EXAMPLES = """\
+  rmnet track dog.mp4 dog.png -o masks
+  rmnet track frames/ first.png -o masks --overlay overlay.mp4
+  rmnet track 'frames/*.jpg' first.png -o masks --object-ids 1,3 --rle masks.json
+  rmnet track street.mp4 0:car.png --mask 57:bike.png -o masks      a bike comes in at frame 57
+  rmnet track long.mp4 first.png -o masks --size 240 --max-frames 10    faster, less memory
+"""
+
+
+def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
+    """Add the subcommand."""
+    parser = add_command(
+        subparsers,
+        "track",
+        common,
+        summary="follow objects through a video",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("video", metavar="VIDEO", help="video file, folder of images, or glob")
+    parser.add_argument(
+        "mask",
+        metavar="MASK",
+        type=_frame_and_path,
+        help="image of ids of the first frame; FRAME:PATH if it is of another frame, from 0",
+    )
+    parser.add_argument(
+        "--mask",
+        metavar="FRAME:PATH",
+        dest="more_masks",
+        type=_frame_and_path,
+        action="append",
+        default=[],
+        help="objects to add at a later frame, or to correct there if their ids are tracked "
+        "already; may be repeated",
+    )
+    parser.add_argument(
+        "--object-ids",
+        metavar="ID,ID,...",
+        type=_ids,
+        help="which ids of MASK to track (default: all but 0 and 255)",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="folder of the masks: palette PNGs of ids, named like the images, or 00000.png and "
+        "on; made if need be",
+    )
+    output.add_argument(
+        "--overlay", metavar="FILE.mp4", type=Path, help="write the video with coloured objects"
+    )
+    output.add_argument(
+        "--show-regions",
+        action="store_true",
+        help="draw in the overlay where each object was looked for",
+    )
+    output.add_argument(
+        "--rle",
+        metavar="FILE.json",
+        type=Path,
+        help="write COCO run lengths, a line a frame (needs pip install 'rmnet[coco]')",
+    )
+    output.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="a bar with frames per second (default: if stderr is a terminal)",
+    )
+    output.add_argument(
+        "-q", "--quiet", action="store_true", help="neither bar nor summary, errors only"
+    )
+    method = parser.add_argument_group("method")
+    method.add_argument(
+        "--every",
+        metavar="N",
+        type=positive,
+        default=5,
+        help="remember every N-th frame (default: 5)",
+    )
+    method.add_argument(
+        "--max-frames",
+        metavar="N|none",
+        type=_bound,
+        default=40,
+        help="frames to remember at most; when there are more, they are thinned out (default: 40)",
+    )
+    method.add_argument(
+        "--flow",
+        choices=("tiny", "none"),
+        default="tiny",
+        help="where to look for an object: around its last mask moved by the optical flow of "
+        "TinyFlowNet, or around its last mask as it is (default: tiny)",
+    )
+    add_network(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Track; what is cheap to check is checked before the weights load."""
+    from rmnet.cli.track_output import TrackOutput
+    from rmnet.config import MemoryPolicy
+    from rmnet.video import open_frames
+
+    source = open_frames(args.video)
+    masks = _read_masks([args.mask, *args.more_masks], args.object_ids)
+    _check_nothing_is_overwritten(args)
+    segmenter = load_segmenter(args)
+    progress = sys.stderr.isatty() if args.progress is None else args.progress
+    passing: deque[Any] = deque()  # frames that were read and whose results are still to come
+    results = segmenter.stream(
+        _remember(source, passing),
+        masks=masks,
+        size=args.size,
+        memory=MemoryPolicy(every=args.every, max_frames=args.max_frames),
+        flow=None if args.flow == "tiny" else args.flow,
+        progress=progress and not args.quiet,
+    )
+    failure: BaseException | None = None
+    start = time.perf_counter()
+    with TrackOutput(
+        args.output,
+        names=source.names,
+        overlay=args.overlay,
+        frames_per_second=source.frames_per_second,
+        show_regions=args.show_regions,
+        rle=args.rle,
+    ) as output:
+        try:
+            with closing(results):
+                for result in results:
+                    output.write(passing.popleft(), result)
+        except BaseException as error:
+            if output.num_frames == 0:
+                raise
+            failure = error  # first the files are finished: what was tracked is worth keeping
+    if not args.quiet:
+        print(output.summary(time.perf_counter() - start, stopped=failure is not None))
+    if failure is not None:
+        raise failure
+    return 0
+
+
+def _frame_and_path(text: str) -> tuple[int, str]:
+    """`57:bike.png` or, for frame 0, `bike.png`."""
+    match = re.fullmatch(r"(\d+):(.+)", text)
+    return (int(match[1]), match[2]) if match else (0, text)
+
+
+def _ids(text: str) -> list[int]:
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not ids with commas between, such as 1,3")
+    return [int(piece) for piece in text.split(",")]
+
+
+def _bound(text: str) -> int | None:
+    return None if text == "none" else positive(text)
+
+
+def _read_masks(
+    given: list[tuple[int, str]], object_ids: list[int] | None
+) -> dict[int, ObjectMasks]:
+    """Every mask now, so that a bad one does not stop the work in the middle."""
+    from rmnet.errors import ConfigError
+    from rmnet.masks import parse_mask
+
+    masks: dict[int, ObjectMasks] = {}
+    for number, (frame, path) in enumerate(given):
+        if frame in masks:
+            raise ConfigError(
+                f"frame {frame} has two masks; accepted: one a frame. "
+                f"Write --mask FRAME:{path}, if it is of another frame"
+            )
+        size = next(iter(masks.values())).size if masks else None
+        ids = object_ids if number == 0 else None  # --object-ids is about MASK
+        masks[frame] = parse_mask(path, size=size, object_ids=ids)
+    return masks
+
+
+def _check_nothing_is_overwritten(args: argparse.Namespace) -> None:
+    """Refuse to write the masks over what was given: frames or masks may be PNGs of those names."""
+    from rmnet.errors import ConfigError
+
+    video = Path(args.video).expanduser()
+    is_glob = not video.exists()
+    masks = [Path(path) for _, path in (args.mask, *args.more_masks)]
+    folders = [video.parent if is_glob else video, *(mask.parent for mask in masks)]
+    if args.output.resolve() in [folder.resolve() for folder in folders]:
+        raise ConfigError(
+            f"-o {str(args.output)!r} is the folder of the frames or of a mask, which could be "
+            "overwritten; accepted: another folder"
+        )
+    for option, path in (("--overlay", args.overlay), ("--rle", args.rle)):
+        if path is not None and path.resolve() in [given.resolve() for given in (video, *masks)]:
+            raise ConfigError(f"{option} {str(path)!r} is an input; accepted: another file")
+
+
+def _remember(source: FrameSource, passing: deque[Any]) -> FrameSource:
+    """The same source, which also puts every frame it reads into `passing`."""
+
+    def read() -> Any:  # noqa: ANN401 pairs of frame and time, as the source's own
+        with closing(source.timed()) as frames:
+            for frame, seconds in frames:
+                passing.append(frame)
+                yield frame, seconds
+
+    return replace(source, read=read)

@@ -1,0 +1,139 @@
+"""What `rmnet track` writes: masks, overlay and run lengths, frame by frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmnet.label_png import write_label_png
+from rmnet.results import DEFAULT_RATE
+from rmnet.video_writer import VideoWriter
+
+if TYPE_CHECKING:
+    from rmnet.results import FrameSegmentation
+
+_LISTED = 4  # spans of frames named in the summary, an object
+
+
+class TrackOutput:
+    """Writes results as they come, and keeps count; a context manager, which closes the files.
+
+    Args:
+        directory: Of the masks; made if need be.
+        names: Of the masks without suffix, a frame each; None for 00000 and on.
+        overlay: Video to write, if any.
+        frames_per_second: Of the video, if known.
+        show_regions: Whether the overlay has the search regions.
+        rle: JSON file of COCO run lengths to write, if any.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        names: Sequence[str] | None,
+        overlay: Path | None,
+        frames_per_second: float | None,
+        show_regions: bool,
+        rle: Path | None,
+    ) -> None:
+        self.num_frames = 0
+        self._directory, self._names = directory, names
+        self._overlay, self._rle = overlay, rle
+        self._rate = frames_per_second or DEFAULT_RATE
+        self._show_regions = show_regions
+        self._video: VideoWriter | None = None
+        self._rle_file: TextIO | None = None
+        self._ids: set[int] = set()
+        self._lost: dict[int, list[tuple[int, int]]] = {}  # id -> first and last frame of spans
+        self._files = ExitStack()
+
+    def __enter__(self) -> TrackOutput:
+        """Open the files."""
+        with ExitStack() as files:  # closes what is open, should the next not open
+            self._directory.mkdir(parents=True, exist_ok=True)
+            if self._overlay is not None:
+                writer = VideoWriter(self._overlay, frames_per_second=self._rate)
+                self._video = files.enter_context(writer)
+            if self._rle is not None:
+                self._rle_file = files.enter_context(self._rle.open("w", encoding="utf-8"))
+            self._files = files.pop_all()
+        return self
+
+    def write(self, frame: NDArray[np.uint8], result: FrameSegmentation) -> None:
+        """Write what was found in a frame (H, W, 3)."""
+        write_label_png(self._directory / f"{self._name(result)}.png", result.labels)
+        if self._video is not None:
+            picture = result.overlay(frame, show_regions=self._show_regions)
+            self._video.write(picture, result.seconds)
+        if self._rle_file is not None:
+            row = {
+                "frame": result.index,
+                "name": self._name(result),
+                "seconds": result.seconds,
+                "objects": result.to_rle(),  # JSON makes the ids strings
+            }
+            self._rle_file.write(("[\n" if self.num_frames == 0 else ",\n") + json.dumps(row))
+        self._count(result)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Finish the files."""
+        if self._rle_file is not None:
+            self._rle_file.write("\n]\n" if self.num_frames else "[]\n")
+        self._files.__exit__(kind, exception, traceback)
+
+    def summary(self, seconds: float, *, stopped: bool) -> str:
+        """One line: how much, how fast, where it is, and which objects were lost when.
+
+        Args:
+            seconds: That it took.
+            stopped: Whether it ended before the video did.
+        """
+        ids = ", ".join(map(str, sorted(self._ids)))
+        places = [f"masks in {self._directory}"]
+        places += [f"overlay in {self._overlay}"] if self._overlay is not None else []
+        places += [f"run lengths in {self._rle}"] if self._rle is not None else []
+        lost = [f"object {i} lost in {_spans(spans)}" for i, spans in sorted(self._lost.items())]
+        return (
+            f"{'stopped after ' if stopped else ''}{_count(self.num_frames, 'frame')}, "
+            f"{_count(len(self._ids), 'object')} ({ids or 'none'}), "
+            f"{seconds / self.num_frames:.3f} s a frame; {', '.join(places)}; "
+            f"{', '.join(lost) or 'none lost'}"
+        )
+
+    def _name(self, result: FrameSegmentation) -> str:
+        return f"{result.index:05d}" if self._names is None else self._names[result.index]
+
+    def _count(self, result: FrameSegmentation) -> None:
+        self.num_frames += 1
+        self._ids.update(result.object_ids)
+        for object_id, status in zip(result.object_ids, result.status, strict=True):
+            if status == "lost":
+                spans = self._lost.setdefault(object_id, [])
+                goes_on = bool(spans) and spans[-1][1] == result.index - 1
+                first = spans.pop()[0] if goes_on else result.index
+                spans.append((first, result.index))
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _spans(spans: list[tuple[int, int]]) -> str:
+    """Such as "frames 3-7, 9"."""
+    listed = [str(a) if a == b else f"{a}-{b}" for a, b in spans[:_LISTED]]
+    more = len(spans) - _LISTED
+    text = ", ".join(listed) + (f" and {_count(more, 'more span')}" if more > 0 else "")
+    return f"frame {text}" if len(spans) == 1 and spans[0][0] == spans[0][1] else f"frames {text}"
