@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Generator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from rmnet.config import MemoryPolicy, RMNetConfig
-from rmnet.errors import ConfigError, MaskError
+from rmnet.errors import ConfigError
 from rmnet.network.rmnet import RMNet
 from rmnet.propagate import Flow
 from rmnet.results import FrameSegmentation, VideoSegmentation
-from rmnet.segmentation import blank
 from rmnet.session import TrackingSession
-from rmnet.video import FrameSource, open_frames
-from rmnet.video_decoder import TimedFrames
+from rmnet.stream import masks_by_frame, segment_frames
+from rmnet.video import open_frames
 from rmnet.weights import PACKAGED, load_network, push_network, save_network
 
 Size = int | Literal["native"] | None
@@ -47,7 +44,7 @@ class RMNetSegmenter:
     ) -> None:
         if dtype not in _PRECISIONS:
             raise ConfigError(f"dtype is {dtype!r}; accepted: {', '.join(map(str, _PRECISIONS))}")
-        network = network.to(device=_device(device), memory_format=torch.channels_last)
+        network = network.to(_device(device)).to(memory_format=torch.channels_last)
         self._network = network.eval().requires_grad_(False)
         self._dtype = dtype
 
@@ -138,7 +135,7 @@ class RMNetSegmenter:
         self,
         *,
         size: Size = None,
-        memory: MemoryPolicy = MemoryPolicy(),  # noqa: B008 frozen
+        memory: MemoryPolicy = MemoryPolicy(),
         flow: Flow = None,
         keep_probabilities: bool = False,
     ) -> TrackingSession:
@@ -152,7 +149,7 @@ class RMNetSegmenter:
         *,
         masks: Mapping[int, Any] | None = None,
         size: Size = None,
-        memory: MemoryPolicy = MemoryPolicy(),  # noqa: B008 frozen
+        memory: MemoryPolicy = MemoryPolicy(),
         flow: Flow = None,
         keep_probabilities: bool = False,
         progress: bool = False,
@@ -182,8 +179,15 @@ class RMNetSegmenter:
             VideoError: the video or one of its frames cannot be read.
         """
         source = open_frames(frames)
-        results = self._stream(
-            source, first_mask, masks, size, memory, flow, keep_probabilities, progress
+        results = self.stream(
+            source,
+            first_mask,
+            masks=masks,
+            size=size,
+            memory=memory,
+            flow=flow,
+            keep_probabilities=keep_probabilities,
+            progress=progress,
         )
         return VideoSegmentation(results, source=source)
 
@@ -194,7 +198,7 @@ class RMNetSegmenter:
         *,
         masks: Mapping[int, Any] | None = None,
         size: Size = None,
-        memory: MemoryPolicy = MemoryPolicy(),  # noqa: B008 frozen
+        memory: MemoryPolicy = MemoryPolicy(),
         flow: Flow = None,
         keep_probabilities: bool = False,
         progress: bool = False,
@@ -203,26 +207,11 @@ class RMNetSegmenter:
 
         Arguments and errors as of `track`.
         """
+        # Checked here and now; frames are read as results are asked for.
         source = open_frames(frames)
-        return self._stream(
-            source, first_mask, masks, size, memory, flow, keep_probabilities, progress
-        )
-
-    def _stream(
-        self,
-        source: FrameSource,
-        first_mask: Any,
-        masks: Mapping[int, Any] | None,
-        size: Size,
-        memory: MemoryPolicy,
-        flow: Flow,
-        keep_probabilities: bool,
-        progress: bool,
-    ) -> Generator[FrameSegmentation, None, None]:
-        """Checked here and now; the frames are then read as results are asked for."""
-        given = _masks_by_frame(first_mask, masks)
+        given = masks_by_frame(first_mask, masks)
         session = self._start(min(given), size, memory, flow, keep_probabilities)
-        return _run(session, source, given, progress=progress)
+        return segment_frames(session, source, given, progress=progress)
 
     def _start(
         self,
@@ -245,55 +234,6 @@ class RMNetSegmenter:
             keep_probabilities=keep_probabilities,
             first_index=first_index,
         )
-
-
-def _run(
-    session: TrackingSession, source: FrameSource, given: dict[int, Any], *, progress: bool
-) -> Generator[FrameSegmentation, None, None]:
-    first = min(given)
-    index = -1
-    # Closed by hand: on an error the traceback would keep the bar, and the video file, open.
-    with closing(_with_bar(source, show=progress)) as frames:
-        for index, (frame, seconds) in enumerate(frames):
-            if index < first:
-                yield blank(frame, index=index, seconds=seconds)
-            else:
-                yield session.step(frame, given.get(index), seconds=seconds)
-    late = sorted(i for i in given if i > index)
-    if late:
-        # Not an error: that would throw away what was tracked.
-        warnings.warn(
-            f"masks were given for frames {late}, but the video has {index + 1} frames",
-            stacklevel=2,
-        )
-
-
-def _with_bar(source: FrameSource, *, show: bool) -> TimedFrames:
-    with closing(source.timed()) as frames:
-        if not show:
-            yield from frames
-            return
-        from tqdm import tqdm
-
-        with tqdm(frames, total=source.num_frames, unit=" frames") as bar:
-            yield from bar
-
-
-def _masks_by_frame(first_mask: Any, masks: Mapping[int, Any] | None) -> dict[int, Any]:
-    given = {} if masks is None else dict(masks)
-    bad = [i for i in given if isinstance(i, bool) or not isinstance(i, int) or i < 0]
-    if bad:
-        raise ConfigError(f"masks has the frame numbers {bad}; accepted: integers from 0")
-    if first_mask is not None:
-        if 0 in given:
-            raise ConfigError("frame 0 has two masks; write first_mask=... or masks={0: ...}")
-        given[0] = first_mask
-    if not given:
-        raise MaskError(
-            "there is nothing to track: no mask was given. Write track(frames, first_mask); a "
-            "mask is a label map (H, W), a PNG path or {id: bool (H, W)}"
-        )
-    return given
 
 
 def _shorter_side(size: Size, config: RMNetConfig) -> int | None:
