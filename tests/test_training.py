@@ -21,8 +21,9 @@ import objective  # noqa: E402
 import parallel  # noqa: E402
 import runs  # noqa: E402
 import schedule  # noqa: E402
-from data import Recipe, make_batch  # noqa: E402
+from data import make_batch  # noqa: E402
 from export import join  # noqa: E402
+from layers import Recipe  # noqa: E402
 from rmnet.warp import backward_warp  # noqa: E402
 from sources import HELD_OUT, Sources, cut  # noqa: E402
 from train import train  # noqa: E402
