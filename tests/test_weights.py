@@ -466,3 +466,10 @@ def test_truncated_checkpoint_is_refused(tmp_path):
     (tmp_path / "x.pth").write_bytes(content[: len(content) // 2])
     with pytest.raises(WeightsError, match=r"x\.pth is damaged"):
         load_network(tmp_path / "x.pth")
+
+
+def test_saved_files_are_as_readable_as_any_other(tmp_path):
+    (tmp_path / "other").write_text("")
+    save_network(tiny_network(), tmp_path / "saved")
+    modes = {file.stat().st_mode for file in (tmp_path / "saved").iterdir()}
+    assert modes == {(tmp_path / "other").stat().st_mode}

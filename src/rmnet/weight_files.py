@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from rmnet.config import RMNetConfig
@@ -79,7 +79,9 @@ def write_folder(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
         unfinished = Path(name)
-        save_file(dict(tensors), unfinished / TENSORS_FILE, metadata=metadata)
+        # save_file would make it readable by its owner only.
+        content = save(dict(tensors), metadata=metadata)
+        (unfinished / TENSORS_FILE).write_bytes(content)
         (unfinished / CONFIG_FILE).write_text(text, encoding="utf-8")
         for file in (TENSORS_FILE, CONFIG_FILE):
             (unfinished / file).replace(folder / file)

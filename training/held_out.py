@@ -1,0 +1,60 @@
+"""The run's yardstick: J on clips no weights were made from."""
+
+from __future__ import annotations
+
+import torch
+
+from rmnet.image import network_size, normalise, resize
+from rmnet.metrics import jaccard
+from rmnet.network.flow import TinyFlowNet
+from rmnet.network.rmnet import RMNet
+from rmnet.segmenter import RMNetSegmenter
+from rmnet.warp import backward_warp
+from sources import Video
+
+FRAMES, STRIDE = 40, 2  # of each clip: its first 40 frames, every other one
+
+
+def held_out_jaccard(network: RMNet, videos: dict[str, Video]) -> dict[str, float]:
+    """Mean J of every clip's frames 1.., its first mask given, as a user would run it.
+
+    Without flow: TinyFlowNet is trained apart.
+    """
+    segmenter = RMNetSegmenter(network, device="cpu")
+    scores = {}
+    for name, video in videos.items():
+        frames, truth = video.frames[:FRAMES:STRIDE], video.masks[:FRAMES:STRIDE].numpy()
+        labels = segmenter.track(frames, truth[0].astype(int), flow="none").labels
+        per_frame = [jaccard(labels[t] > 0, truth[t] > 0) for t in range(1, len(truth))]
+        scores[name] = sum(per_frame) / len(per_frame)
+    return scores
+
+
+@torch.inference_mode()
+def carried_jaccard(
+    flow: TinyFlowNet, videos: dict[str, Video], size: int = 240
+) -> dict[str, float]:
+    """How well a flow carries the true mask of frame t-1 to t, neighbours in the clip.
+
+    Returns:
+        `carried`, the mean J; `kept`, the same with no motion at all; `photometric`, the mean
+        difference (0..255) of the carried frame where it is inside, and `still`, of the last one.
+    """
+    totals: dict[str, list[float]] = {"carried": [], "kept": [], "photometric": [], "still": []}
+    for video in videos.values():
+        inner = network_size(video.frames.shape[-2], video.frames.shape[-1], size)
+        for t in range(1, min(FRAMES, len(video.frames)), 2 * STRIDE):
+            frames = resize(video.frames[t - 1 : t + 1].float(), inner)
+            masks = resize(video.masks[t - 1 : t + 1, None].float(), inner)
+            images = normalise(frames)
+            found = flow(images[1:], images[:1])
+            ones = torch.ones_like(masks[:1])
+            carried = backward_warp(torch.cat([masks[:1], frames[:1], ones], 1), found)
+            for name, mask in (("carried", carried[:, :1]), ("kept", masks[:1])):
+                a, b = mask >= 0.5, masks[1:] >= 0.5
+                totals[name].append(float((a & b).sum() / (a | b).sum().clamp(min=1)))
+            inside = carried[:, 4:] > 0
+            for name, frame in (("photometric", carried[:, 1:4]), ("still", frames[:1])):
+                difference = (frame - frames[1:]).abs().mean(1, keepdim=True)
+                totals[name].append(float(difference[inside].mean()))
+    return {name: sum(values) / len(values) for name, values in totals.items() if values}
