@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from golden import make_golden_inputs as inputs
 from rmnet import RMNetSegmenter
-from rmnet.network.rmnet import RMNet
-from rmnet.released import RELEASED_CONFIG, from_released
 
 FOLDER = Path(inputs.__file__).parent
 
@@ -22,16 +20,9 @@ def golden(name):
 
 
 @functools.cache
-def released_state():
-    """Weights in the released form: {part: {key: tensor}}."""
-    return {
-        part: {f"module.{k}": torch.from_numpy(v) for k, v in inputs.make_state(part).items()}
-        for part in ("rmnet", "tflownet")
-    }
-
-
 def released_segmenter():
-    """A segmenter with those weights."""
-    network = RMNet(RELEASED_CONFIG)
-    network.load_state_dict(from_released(released_state()))
-    return RMNetSegmenter(network, device="cpu")
+    """A segmenter of the golden weights, from a file as the paper's authors release theirs."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "released.pth"
+        inputs.save_checkpoint(path)
+        return RMNetSegmenter.from_pretrained(path, device="cpu")
