@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import runpy
-from importlib import resources
 from pathlib import Path
 
 import pytest
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
 
-needs_weights = pytest.mark.skipif(
-    not resources.files("rmnet").joinpath("pretrained", "rmnet-small").is_dir(),
-    reason="this checkout has no packaged weights yet",
-)
 
-
-@needs_weights
 @pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs(example, tmp_path, monkeypatch, capsys):

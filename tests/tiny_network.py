@@ -7,19 +7,8 @@ import hashlib
 
 import torch
 
-from rmnet import RMNetConfig
 from rmnet.network.rmnet import RMNet
-
-TINY = RMNetConfig(
-    backbone="resnet18",
-    stem_width=4,
-    stage_widths=(8, 8, 16),
-    stage_depths=(1, 1, 1),
-    key_width=4,
-    value_width=8,
-    decoder_widths=(8, 8, 4),
-    flow_widths=(4, 4, 8, 8, 8),
-)
+from tiny import CONFIG as TINY
 
 
 def tiny_network(seed=0, **changes):
