@@ -141,6 +141,16 @@ def test_reduced_precision_stays_close(dtype):
         assert (a.probabilities - b.probabilities).abs().max() < 0.1
 
 
+@pytest.mark.cuda
+def test_cuda_gives_what_the_cpu_does(segmenter):
+    frames, labels = tiny.clip()
+    cpu = segmenter.track(frames, labels, keep_probabilities=True)
+    cuda = segmenter.to("cuda").track(frames, labels, keep_probabilities=True)
+    assert segmenter.device.type == "cpu"
+    for a, b in zip(cpu[:3], cuda[:3], strict=True):  # later on, differences feed on themselves
+        assert (a.probabilities - b.probabilities).abs().max() < 0.05
+
+
 def test_an_unknown_precision_is_refused():
     with pytest.raises(ConfigError, match=r"dtype is torch\.int8"):
         RMNetSegmenter(tiny.network(), dtype=torch.int8)

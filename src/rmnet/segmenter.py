@@ -156,6 +156,8 @@ class RMNetSegmenter:
     ) -> VideoSegmentation:
         """Follow objects through a video.
 
+        Every result is kept, 4 bytes a pixel; for long videos, see `stream`.
+
         Args:
             frames: A video file; a folder, glob or list of images; or any iterable of uint8 RGB
                 arrays (H, W, 3), PIL images or uint8 tensors (3, H, W).
