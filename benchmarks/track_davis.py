@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Track clips in DAVIS layout: J a clip, seconds a frame, peak memory; written as JSON.
+"""Track clips in DAVIS layout: J and F a clip, seconds a frame, peak memory; written as JSON.
 
-    python benchmarks/track_davis.py ROOT --json results.json
+    python benchmarks/track_davis.py ROOT --json results.json --save predictions
 
-J is the mean over objects and over all frames but the first; the floor repeats the first mask.
-This is no DAVIS score: that one also needs F, and leaves out the last frame.
+Clips of one object are scored as in DAVIS 2016, others as in DAVIS 2017: the first and the last
+frame do not count, and means are over objects. The floor is J&F of repeating the first mask.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 import rmnet
-from rmnet.label_png import read_label_png
-from rmnet.metrics import jaccard
+from rmnet.davis import SequenceScores, evaluate_sequence, summarise
+from rmnet.label_png import read_label_png, write_label_png
 from rmnet.video import open_frames
 
 
@@ -34,24 +34,41 @@ def main() -> None:
     names = arguments.clips or [folder.name for folder in folders]
     size = arguments.size if arguments.size in (None, "native") else int(arguments.size)
     flow = "none" if arguments.no_flow else None
-    rows = []
-    print(f"{'clip':<14}{'frames':>7}{'objects':>8}{'J':>8}{'floor':>8}{'s/frame':>9}{'MB':>7}")
+    rows: list[dict[str, object]] = []
+    tracked: list[SequenceScores] = []
+    repeated: list[SequenceScores] = []
+    print(
+        f"{'clip':<14}{'frames':>7}{'objects':>8}{'J':>8}{'F':>8}{'J&F':>8}{'floor':>8}"
+        f"{'s/frame':>9}{'MB':>7}"
+    )
     for name in names:
-        row = run_clip(segmenter, arguments.root, name, size=size, flow=flow)
+        row, scores, floor = run_clip(
+            segmenter, arguments.root, name, size=size, flow=flow, save=arguments.save
+        )
         rows.append(row)
+        tracked.append(scores)
+        repeated.append(floor)
         print(
-            f"{name:<14}{row['frames']:>7}{row['objects']:>8}{row['J']:>8.3f}{row['floor']:>8.3f}"
-            f"{row['seconds_a_frame']:>9.3f}{row['peak_megabytes']:>7.0f}",
+            f"{name:<14}{row['frames']:>7}{row['objects']:>8}{row['J']:>8.3f}{row['F']:>8.3f}"
+            f"{row['J&F']:>8.3f}{row['floor']:>8.3f}{row['seconds_a_frame']:>9.3f}"
+            f"{row['peak_megabytes']:>7.0f}",
             flush=True,
         )
-    single = [row for row in rows if row["objects"] == 1]
-    for label, some in (("one object", single), ("all", rows)):
+    means = {}
+    single = [i for i, row in enumerate(rows) if row["objects"] == 1]
+    for label, some in (("one object", single), ("all", range(len(rows)))):
         if some:
-            mean = {key: float(np.mean([row[key] for row in some])) for key in ("J", "floor")}
-            print(f"mean, {label}: J {mean['J']:.3f}, floor {mean['floor']:.3f}")
+            mean = summarise(tracked[i] for i in some)
+            floor = summarise(repeated[i] for i in some)["J&F-Mean"]
+            means[label] = {**mean, "floor": floor}
+            print(
+                f"mean, {label}: J {mean['J-Mean']:.3f}, F {mean['F-Mean']:.3f}, "
+                f"J&F {mean['J&F-Mean']:.3f}, floor {floor:.3f}"
+            )
     if arguments.json:
         report = {"rmnet": rmnet.__version__, **machine(), "options": describe(arguments)}
-        arguments.json.write_text(json.dumps({**report, "clips": rows}, indent=2) + "\n")
+        report |= {"means": means, "clips": rows}
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -64,37 +81,41 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--no-flow", action="store_true", help="search around the previous mask")
     parser.add_argument("--clips", nargs="*", help="default: all")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--save", type=Path, help="folder for the predictions, as palette PNGs")
     return parser.parse_args()
 
 
-def run_clip(segmenter, root, name, *, size, flow):  # noqa: ANN001, ANN201
-    """Track one clip with the mask of its first frame."""
-    truth = [read_label_png(p) for p in sorted((root / "Annotations" / "480p" / name).iterdir())]
+def run_clip(segmenter, root, name, *, size, flow, save):  # noqa: ANN001, ANN201
+    """Track one clip with the mask of its first frame: its row, its scores and the floor's."""
+    files = sorted((root / "Annotations" / "480p" / name).iterdir())
+    truth = [read_label_png(file) for file in files]
     frames = open_frames(root / "JPEGImages" / "480p" / name)
     # Not all masks of a clip are used, and not all frames have one: file by file is DAVIS's order.
     start = time.perf_counter()
     results = [r.labels for r in segmenter.stream(frames, truth[0], size=size, flow=flow)]
     seconds = time.perf_counter() - start
+    if save is not None:
+        (save / name).mkdir(parents=True, exist_ok=True)
+        for file, labels in zip(files, results, strict=True):
+            write_label_png(save / name / f"{file.stem}.png", labels)
     ids = [int(i) for i in np.unique(truth[0]) if i not in (0, 255)]
-    return {
+    year = 2016 if len(ids) == 1 else 2017
+    scores = evaluate_sequence(results, truth, year=year)
+    floor = evaluate_sequence([truth[0]] * len(truth), truth, year=year)
+    mean = summarise([scores])
+    row = {
         "clip": name,
         "frames": len(results),
         "objects": len(ids),
-        "J": mean_jaccard(results, truth, ids),
-        "floor": mean_jaccard([truth[0]] * len(truth), truth, ids),
+        "protocol": year,
+        "J": mean["J-Mean"],
+        "F": mean["F-Mean"],
+        "J&F": mean["J&F-Mean"],
+        "floor": summarise([floor])["J&F-Mean"],
         "seconds_a_frame": seconds / len(results),
         "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-
-
-def mean_jaccard(labels, truth, ids):  # noqa: ANN001, ANN201
-    """Mean J over objects and over all frames but the first."""
-    scores = [
-        jaccard(got == i, want == i, void=want == 255)
-        for i in ids
-        for got, want in zip(labels[1:], truth[1:], strict=True)
-    ]
-    return float(np.mean(scores))
+    return row, scores, floor
 
 
 def machine() -> dict[str, object]:

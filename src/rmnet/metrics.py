@@ -2,39 +2,82 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rmnet.contours import match_contours
 from rmnet.errors import ConfigError, MaskError
 
 VOID = 255  # in a true label map: pixels that do not count
+CONTOUR_BOUND = 0.008  # of the frame's diagonal: contours this near agree (DAVIS)
 
 LabelMap = NDArray[np.integer[Any]]
+Mask = NDArray[np.bool_]
 
 
-def jaccard(
-    prediction: NDArray[np.bool_],
-    truth: NDArray[np.bool_],
-    *,
-    void: NDArray[np.bool_] | None = None,
-) -> float:
+def jaccard(prediction: Mask, truth: Mask, *, void: Mask | None = None) -> float:
     """Region similarity J: intersection over union.
 
     Args:
-        prediction: (H, W).
-        truth: (H, W).
-        void: (H, W), pixels that do not count.
+        prediction: (H, W) bool.
+        truth: (H, W) bool.
+        void: (H, W) bool, pixels that do not count.
 
     Returns:
         A number in [0, 1]; 1 where both masks are empty.
+
+    Raises:
+        MaskError: the masks are not bool, or not of one size.
     """
-    if void is not None:
-        prediction, truth = prediction & ~void, truth & ~void
+    prediction, truth = _without_void(prediction, truth, void)
     union = np.count_nonzero(prediction | truth)
     return np.count_nonzero(prediction & truth) / union if union else 1.0
+
+
+def contour_accuracy(
+    prediction: Mask, truth: Mask, *, void: Mask | None = None, bound: float = CONTOUR_BOUND
+) -> float:
+    """Contour accuracy F: the harmonic mean of the contours' precision and recall.
+
+    A pixel is of a mask's contour if it differs from its right, lower or lower right neighbour.
+    Precision is the share of the predicted contour with a pixel of the true one within a disk;
+    recall is the share of the true contour with one of the predicted within it.
+
+    Args:
+        prediction: (H, W) bool.
+        truth: (H, W) bool.
+        void: (H, W) bool, pixels that belong to neither mask.
+        bound: Radius of the disk, rounded up to px: below 1 a share of the frame's diagonal,
+            from 1 on px.
+
+    Returns:
+        A number in [0, 1]; 1 where neither mask has a contour, 0 where one alone has.
+
+    Raises:
+        MaskError: the masks are not bool, or not of one size.
+        ConfigError: the bound is negative, or no number.
+
+    Source: Perazzi et al., CVPR 2016; bound and contour as in davis2017-evaluation.
+    """
+    if not 0 <= bound < math.inf:
+        raise ConfigError(
+            f"bound is {bound}; accepted: a share of the diagonal in [0, 1) or px from 1 on. "
+            f"Write bound={CONTOUR_BOUND} for DAVIS"
+        )
+    prediction, truth = _without_void(prediction, truth, void)
+    diagonal = math.hypot(*truth.shape)
+    radius = math.ceil(min(bound if bound >= 1 else bound * diagonal, diagonal))
+    match = match_contours(prediction, truth, radius=radius)
+    if not match.first or not match.second:
+        return float(match.first == match.second)
+    precision = match.first_near_second / match.first
+    recall = match.second_near_first / match.second
+    both = precision + recall
+    return 2 * precision * recall / both if both else 0.0
 
 
 def mean_jaccard(
@@ -94,3 +137,19 @@ def mean_jaccard(
             if object_id not in scores and (index == first or object_id in more):
                 scores[object_id] = []
     return {i: sum(values) / len(values) for i, values in sorted(scores.items()) if values}
+
+
+def _without_void(prediction: Mask, truth: Mask, void: Mask | None) -> tuple[Mask, Mask]:
+    """Both masks, checked, without the pixels that do not count."""
+    for name, mask in (("truth", truth), ("prediction", prediction), ("void", void)):
+        if mask is not None and (mask.dtype != np.bool_ or mask.ndim != 2):
+            raise MaskError(
+                f"{name} is {mask.dtype} of shape {mask.shape}; accepted: bool (H, W). "
+                "Write labels == id for the mask of one object"
+            )
+        if mask is not None and mask.shape != truth.shape:
+            raise MaskError(
+                f"{name} is of shape {mask.shape}; accepted: that of the truth, {truth.shape}. "
+                "Score masks of the frame's own size"
+            )
+    return (prediction, truth) if void is None else (prediction & ~void, truth & ~void)
