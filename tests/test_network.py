@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import tiny
-from rmnet.network.rmnet import RMNet, soft_aggregate
+from rmnet.aggregation import soft_aggregate
+from rmnet.network.rmnet import RMNet
 from rmnet.released import RELEASED_CONFIG
 
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from layers import Clip
+from rmnet.aggregation import soft_aggregate
 from rmnet.image import normalise
 from rmnet.network.decoder import ResidualBlock
-from rmnet.network.rmnet import QueryFeatures, RMNet, soft_aggregate
+from rmnet.network.rmnet import QueryFeatures, RMNet
 from rmnet.ops import regional_read
 from rmnet.regions import mask_boxes, pixel_to_cell_boxes
 

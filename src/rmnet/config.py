@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 from rmnet.errors import ConfigError
@@ -183,5 +184,5 @@ def _check_choice(name: str, value: object, choices: Any) -> None:  # noqa: ANN4
 
 
 def _check_int(name: str, value: object, *, minimum: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
         raise ConfigError(f"{name} is {value!r}; accepted: an integer of at least {minimum}")

@@ -3,40 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from rmnet.aggregation import soft_aggregate
 from rmnet.image import resize
 from rmnet.masks import ObjectMasks
 
-# Below this much probability left over, a pixel that was taken from an object is background.
-MIN_REMAINDER = 1e-6
 
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """Probabilities of one frame at any size, as a value.
-
-    Given masks are kept apart from the prediction, so that at the video's own size they come out
-    exactly as they went in, however small the network's size.
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """What was given on a frame; G objects, bool, on the CPU, those given last on top.
 
     Attributes:
-        object_ids: N user's ids, in the order of the channels.
-        predicted: (N+1, H, W) float32 at the network's size, background first, summing to 1; of
-            objects that the network did not predict on this frame, 0.
-        given: Masks given on this frame, in order.
+        object_ids: G user's ids, from the bottom up.
+        masks: (G, H, W) at the video's size; an object may lie under those above it.
+        void: (G, H, W), pixels at which nothing was said of the object.
+    """
+
+    object_ids: tuple[int, ...]
+    masks: Tensor
+    void: Tensor
+
+    @classmethod
+    def nothing(cls, size: tuple[int, int]) -> Given:
+        """No masks, of (H, W) px."""
+        none = torch.zeros((0, *size), dtype=torch.bool, device="cpu")
+        return cls((), none, none)
+
+    def cover(self, new: ObjectMasks) -> Given:
+        """These masks with newer ones on top, which replace those of the same objects."""
+        rows = {i: row for row, i in enumerate(self.object_ids)}
+        under = self.without(new.object_ids)
+        masks, void = [], []
+        for i, mask in zip(new.object_ids, new.masks, strict=True):
+            old = rows.get(i)  # where the new mask says nothing, the old one stands
+            masks.append(mask if old is None else mask | (self.masks[old] & new.void))
+            void.append(new.void if old is None else self.void[old] & new.void)
+        return Given(
+            under.object_ids + new.object_ids,
+            torch.cat((under.masks, torch.stack(masks))),
+            torch.cat((under.void, torch.stack(void))),
+        )
+
+    def without(self, ids: Collection[int]) -> Given:
+        """The masks of the other objects."""
+        rows = [row for row, i in enumerate(self.object_ids) if i not in ids]
+        left = tuple(self.object_ids[row] for row in rows)
+        return Given(left, self.masks[rows], self.void[rows])
+
+    def visible(self) -> tuple[Tensor, Tensor]:
+        """Masks and void (G, H, W) without what lies under a higher mask."""
+        # How many masks lie above each: counted from the top, its own left out.
+        above = self.masks.flip(0).cumsum(dim=0).flip(0) - self.masks.int()
+        return self.masks & (above == 0), self.void & (above == 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """Objects of one frame, as a value.
+
+    The prediction is kept as it was decoded, an object at a time, and given masks are kept apart
+    from it: so an object that is removed or corrected leaves no trace in the others, and given
+    masks come out at the video's size exactly as they went in, however small the network's.
+
+    Attributes:
+        object_ids: N user's ids.
+        predicted: (N, H, W) float32 at the network's size, each object against background; 0 for
+            objects that were given on this frame and not predicted.
+        given: Masks given on this frame, if any.
     """
 
     object_ids: tuple[int, ...]
     predicted: Tensor
-    given: tuple[ObjectMasks, ...] = ()
+    given: Given | None = None
 
     @classmethod
     def empty(cls, size: tuple[int, int], device: torch.device) -> Estimate:
-        """No objects, so all background; `size` is (H, W) px."""
-        return cls((), torch.ones((1, *size), device=device))
+        """No objects; `size` is (H, W) px of the network."""
+        return cls((), torch.zeros((0, *size), dtype=torch.float32, device=device))
 
     def give(self, masks: ObjectMasks) -> Estimate:
         """Add objects, or correct those that are there already."""
@@ -45,21 +92,21 @@ class Estimate:
         return Estimate(
             object_ids=self.object_ids + tuple(new),
             predicted=torch.cat((self.predicted, absent)),
-            given=(*self.given, masks),
+            given=(self.given or Given.nothing(masks.size)).cover(masks),
         )
 
     def remove(self, ids: Collection[int]) -> Estimate:
-        """Forget objects; what was theirs goes to those that were second best."""
-        stay = [row for row, i in enumerate(self.object_ids, start=1) if i not in ids]
-        left = self.predicted[[0, *stay]]
+        """Forget objects, as if they had never been there."""
+        rows = [row for row, i in enumerate(self.object_ids) if i not in ids]
+        given = None if self.given is None else self.given.without(ids)
         return Estimate(
-            object_ids=tuple(self.object_ids[row - 1] for row in stay),
-            predicted=_share(left, torch.ones_like(left[0])),
-            given=tuple(kept for masks in self.given if (kept := _without(masks, ids)).object_ids),
+            object_ids=tuple(self.object_ids[row] for row in rows),
+            predicted=self.predicted[rows],
+            given=given if given is not None and given.object_ids else None,
         )
 
     def probabilities(self, size: tuple[int, int] | None = None) -> Tensor:
-        """Probabilities with every given mask applied.
+        """All objects together, given masks applied.
 
         Args:
             size: (H, W) px; None for the network's.
@@ -68,40 +115,21 @@ class Estimate:
             (N+1, H, W) float32, background first, summing to 1.
         """
         size = size or (self.predicted.shape[1], self.predicted.shape[2])
-        probabilities = resize(self.predicted[None], size)[0]
-        for masks in self.given:
-            rows = [self.object_ids.index(i) + 1 for i in masks.object_ids]
-            probabilities = _apply(probabilities, rows, masks)
-        return probabilities
+        if self.given is None:
+            return resize(_aggregated(self.predicted)[None], size)[0]
+        device = self.predicted.device
+        rows = [self.object_ids.index(i) for i in self.given.object_ids]
+        masks, void = (resize(x.to(device).float()[None], size)[0] for x in self.given.visible())
+        # Where a mask says something of an object, its prediction counts for nothing: the others
+        # share what the masks leave as if that object were not there.
+        predicted = resize(self.predicted[None], size)[0].clone()
+        predicted[rows] *= void
+        probabilities = _aggregated(predicted) * (1 - masks.sum(dim=0)).clamp(min=0)
+        given_rows = [row + 1 for row in rows]
+        probabilities[given_rows] = probabilities[given_rows] * (void > 0) + masks
+        return probabilities / probabilities.sum(dim=0)
 
 
-def _apply(probabilities: Tensor, rows: list[int], masks: ObjectMasks) -> Tensor:
-    """Set the channels `rows` to the given masks, but for void pixels; the others share the rest."""
-    size = (probabilities.shape[1], probabilities.shape[2])
-    planes = torch.cat((masks.masks, masks.void[None])).to(probabilities.device).float()
-    *given, void = resize(planes[None], size)[0]
-    updated = torch.stack(given) + void * probabilities[rows]
-    others = [row for row in range(len(probabilities)) if row not in rows]
-    result = torch.empty_like(probabilities)
-    result[rows] = updated
-    result[others] = _share(probabilities[others], (1 - updated.sum(dim=0)).clamp(min=0))
-    return result
-
-
-def _share(channels: Tensor, total: Tensor) -> Tensor:
-    """Scale channels (C, H, W) to the sum `total` (H, W); the first takes what nobody had."""
-    left = channels.sum(dim=0)
-    nobody = left < MIN_REMAINDER
-    scaled = channels * (total / left.clamp(min=MIN_REMAINDER))
-    background = torch.zeros_like(channels)
-    background[0] = total
-    return torch.where(nobody, background, scaled)
-
-
-def _without(masks: ObjectMasks, ids: Collection[int]) -> ObjectMasks:
-    rows = [row for row, i in enumerate(masks.object_ids) if i not in ids]
-    return replace(
-        masks,
-        object_ids=tuple(masks.object_ids[row] for row in rows),
-        masks=masks.masks[rows],
-    )
+def _aggregated(predicted: Tensor) -> Tensor:
+    """Probabilities (N+1, H, W) of objects (N, H, W) that were decoded apart."""
+    return soft_aggregate(predicted[None])[0].softmax(dim=0)

@@ -22,8 +22,8 @@ def normalise(frames: Tensor) -> Tensor:
     Returns:
         (..., 3, H, W) float32 of mean 0 and deviation 1 over ImageNet.
     """
-    mean = torch.tensor(IMAGENET_MEAN, device=frames.device).view(3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=frames.device).view(3, 1, 1)
+    mean = frames.new_tensor(IMAGENET_MEAN, dtype=torch.float32).view(3, 1, 1)
+    std = frames.new_tensor(IMAGENET_STD, dtype=torch.float32).view(3, 1, 1)
     return (frames.float() / 255 - mean) / std
 
 

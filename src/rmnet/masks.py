@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,15 @@ class ObjectMasks:
 
     Attributes:
         object_ids: N ids, ascending, each at least 1.
-        masks: (N, H, W) bool on the CPU, disjoint, none empty, in the order of `object_ids`.
+        masks: (N, H, W) bool on the CPU, disjoint, in the order of `object_ids`.
         void: (H, W) bool on the CPU; pixels about which the mask says nothing, no object's.
+        is_binary: Whether the mask named no object, which is then called 1.
     """
 
     object_ids: tuple[int, ...]
     masks: torch.Tensor
     void: torch.Tensor
+    is_binary: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,6 +61,7 @@ def parse_mask(
     *,
     size: tuple[int, int] | None = None,
     object_ids: Sequence[int] | None = None,
+    allow_empty: bool = False,
 ) -> ObjectMasks:
     """Bring the mask of one frame into the form the library works on.
 
@@ -72,6 +75,7 @@ def parse_mask(
         size: Height and width that the mask must have, px.
         object_ids: Of a label map, the ids to take, all others being background; of (N, H, W)
             bool, the id of each; of a binary mask, the id of its object.
+        allow_empty: Whether an object that is named may have no pixels.
 
     Returns:
         The objects, in ascending order of their ids.
@@ -91,7 +95,8 @@ def parse_mask(
         _check_size(mask.size, size)
         return mask
     if isinstance(mask, Mapping):
-        return _from_layers(_checked_ids(mask), [_as_array(layer) for layer in mask.values()], size)
+        layers = [_as_array(layer) for layer in mask.values()]
+        return _from_layers(_checked_ids(mask), layers, size, allow_empty=allow_empty)
     if isinstance(mask, str | Path):
         array = image_labels(open_label_image(mask), name=f"the mask {str(mask)!r}")
     elif isinstance(mask, Image.Image):
@@ -99,9 +104,10 @@ def parse_mask(
     else:
         array = as_binary(_as_array(mask))
     if array.ndim == 2 and array.dtype != np.bool_:
-        return _from_labels(array, ids, size)
+        return _from_labels(array, ids, size, allow_empty=allow_empty)
     if array.ndim == 2:
-        return _from_layers((1,) if ids is None else ids, [array], size)
+        one = _from_layers((1,) if ids is None else ids, [array], size, allow_empty=allow_empty)
+        return replace(one, is_binary=ids is None)
     if array.ndim != 3 or array.dtype != np.bool_:
         raise MaskError(
             f"the mask is {array.dtype} of shape {array.shape}; {_layout_remedy(array)}"
@@ -111,7 +117,7 @@ def parse_mask(
             f"the mask is bool of shape {array.shape}, without object_ids; accepted: with the id "
             f"of each layer. Write object_ids=range(1, {len(array) + 1}), if any ids will do"
         )
-    return _from_layers(ids, list(array), size)
+    return _from_layers(ids, list(array), size, allow_empty=allow_empty)
 
 
 def _as_array(mask: object) -> NDArray[Any]:
@@ -164,7 +170,7 @@ def _check_size(shape: tuple[int, ...], size: tuple[int, int] | None) -> None:
     height, width = size
     remedy = f"Image.fromarray(mask).resize(({width}, {height}), Image.NEAREST)"
     if shape == (width, height):
-        remedy = f"mask.T, if it is turned, else {remedy}"
+        remedy = f"mask.T or np.rot90(mask), if it is turned, else {remedy}"
     raise MaskError(
         f"the mask is {shape[0]} px high and {shape[1]} px wide; accepted: the {height} by {width} "
         f"of the frame. Write {remedy}"
@@ -175,6 +181,8 @@ def _from_layers(
     ids: tuple[int, ...],
     layers: Sequence[NDArray[Any]],
     size: tuple[int, int] | None,
+    *,
+    allow_empty: bool,
 ) -> ObjectMasks:
     """Objects from one bool (H, W) each, `layers[i]` of the object `ids[i]`."""
     if len(ids) != len(layers):
@@ -189,7 +197,7 @@ def _from_layers(
                 "accepted: bool (H, W), all of one size. Write mask > 0, if it is 0 outside"
             )
         _check_size(layer.shape, size)
-        if not layer.any():
+        if not allow_empty and not layer.any():
             raise MaskError(
                 f"object {object_id} has no pixels; accepted: at least one. Leave it out"
             )
@@ -197,7 +205,7 @@ def _from_layers(
     order = sorted(range(len(ids)), key=ids.__getitem__)
     # Compared as bytes: what Pillow makes of mode 1 has trues of 255, which torch takes for 255.
     masks = torch.from_numpy(np.stack([layers[number].view(np.uint8) != 0 for number in order]))
-    void = torch.zeros(layers[0].shape, dtype=torch.bool)
+    void = torch.zeros(layers[0].shape, dtype=torch.bool, device="cpu")
     return ObjectMasks(tuple(ids[number] for number in order), masks, void)
 
 
@@ -217,7 +225,11 @@ def _check_disjoint(ids: tuple[int, ...], layers: Sequence[NDArray[np.bool_]]) -
 
 
 def _from_labels(
-    labels: NDArray[np.integer], wanted: tuple[int, ...] | None, size: tuple[int, int] | None
+    labels: NDArray[np.integer],
+    wanted: tuple[int, ...] | None,
+    size: tuple[int, int] | None,
+    *,
+    allow_empty: bool,
 ) -> ObjectMasks:
     """Objects of a map (H, W): the `wanted` ids, or else all but background and void."""
     _check_size(labels.shape, size)
@@ -239,7 +251,7 @@ def _from_labels(
     else:
         ids = tuple(sorted(wanted))
         missing = [i for i in ids if i not in present]
-        if missing:
+        if missing and not allow_empty:
             raise MaskError(
                 f"the mask has no pixels of object_ids {missing}; accepted: ids that are in it, "
                 f"{', '.join(map(str, present[:20]))}{', ...' if len(present) > 20 else ''}"

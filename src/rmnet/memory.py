@@ -103,13 +103,24 @@ class MemoryBank:
             self._storage = MemoryView(*(_grown(x, 0, n + count) for x in self._storage))
 
     def keep_objects(self, rows: list[int]) -> None:
-        """Keep only these objects, in this order; without any, forget everything."""
-        if not rows:
+        """Keep only these objects, in this order, and only frames that have one of them."""
+        if self._storage is None:
+            return
+        index = torch.tensor(rows, dtype=torch.long, device=self._storage.present.device)
+        storage = MemoryView(*(x.index_select(0, index) for x in self._storage))
+        in_use = storage.present[:, : len(self._slots)].any(dim=0).tolist()
+        slots = [number for number, used in enumerate(in_use) if used]
+        self._slots = [self._slots[number] for number in slots]
+        if not slots:
             self._storage = None
-            self._slots.clear()
-        elif self._storage is not None:
-            index = torch.tensor(rows, device=self._storage.present.device)
-            self._storage = MemoryView(*(x.index_select(0, index) for x in self._storage))
+        elif len(slots) == len(in_use):
+            self._storage = storage
+        else:
+            order = torch.tensor(slots, device=index.device)
+            room = self._storage.present.shape[1]
+            self._storage = MemoryView(
+                *(_grown(x.index_select(1, order), 1, room) for x in storage)
+            )
 
     def _free_slot(self, frame: int) -> int:
         """The slot to write: the one to be overwritten, a new one, or a victim's."""
@@ -155,8 +166,8 @@ def _grown(x: Tensor, dim: int, length: int) -> Tensor:
 def _victim(slots: list[_Slot]) -> int:
     """The slot whose frame is missed least: its neighbours in time are nearest to each other.
 
-    The newest frame is not offered: the one to come is its neighbour. Frames with given masks go
-    only when nothing else is left, and the first frame never.
+    The newest frame goes only before frames with given masks: the one to come is its neighbour.
+    Those go when nothing else is left, and the first frame never.
     """
     by_time = sorted(range(len(slots)), key=lambda index: slots[index].frame)
     gaps = {
@@ -166,5 +177,7 @@ def _victim(slots: list[_Slot]) -> int:
     if not gaps:  # two slots: the first frame stays
         return by_time[-1]
     unpinned = {index: gap for index, gap in gaps.items() if not slots[index].pinned}
+    if not unpinned and not slots[by_time[-1]].pinned:
+        return by_time[-1]
     candidates = unpinned or gaps
     return min(candidates, key=lambda index: (candidates[index], slots[index].frame))

@@ -16,7 +16,7 @@ from rmnet.errors import ConfigError
 from rmnet.estimate import Estimate
 from rmnet.image import Padding, normalise
 from rmnet.memory import MemoryBank
-from rmnet.network.rmnet import RMNet, soft_aggregate
+from rmnet.network.rmnet import RMNet
 from rmnet.ops import regional_read
 from rmnet.regions import mask_boxes, pixel_to_cell_boxes, shift_boxes, union_boxes
 from rmnet.warp import backward_warp
@@ -25,7 +25,7 @@ FlowCallable = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]
 Flow = Literal["none"] | FlowCallable | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class KnownFrame:
     """Frame t-1: its number, its pixels (3, H, W) uint8 at the network's size, its estimate."""
 
@@ -44,7 +44,7 @@ def propagate(
 ) -> tuple[Tensor, Tensor]:
     """Memorize the previous frame, then find its objects in the next one.
 
-    Nothing but `bank` is changed, and repeating the call changes it to the same.
+    Nothing but `bank` is changed; after an error the call may be repeated.
 
     Args:
         network: The weights.
@@ -55,8 +55,8 @@ def propagate(
             two frames (next, previous).
 
     Returns:
-        Probabilities (N+1, H, W) float32, background first, and where each object was looked
-        for, (N, 4) int32 px.
+        Probabilities (N, H, W) float32 of each object against background, and where each was
+        looked for, (N, 4) int32 px.
     """
     config = network.config
     masks = previous.estimate.probabilities()[1:]
@@ -84,8 +84,7 @@ def propagate(
         semantics=config.read,
         scale=config.score_scale,
     )
-    logits = soft_aggregate(network.decode(readout, features, query_boxes))
-    return padding.remove(logits)[0].softmax(dim=0), search
+    return padding.remove(network.decode(readout, features, query_boxes))[0], search
 
 
 def _image(pixels: Tensor) -> Tensor:
@@ -125,8 +124,16 @@ def _boxes(config: RMNetConfig, masks: Tensor, lost: LostRegion) -> Tensor:
 def _call_flow(flow: FlowCallable, pixels: Tensor, previous: Tensor) -> Tensor:
     """The user's own flow, checked: (1, 2, H, W) float32."""
     frames = [x.permute(1, 2, 0).contiguous().cpu().numpy() for x in (pixels, previous)]
-    field = torch.as_tensor(flow(*frames))
     expected = (2, *pixels.shape[1:])
+    with torch.autocast(pixels.device.type, enabled=False):  # it is not ours to speed up
+        field = flow(*frames)
+    if not isinstance(field, np.ndarray | Tensor):
+        raise ConfigError(
+            f"the flow function returned a {type(field).__name__}; accepted: an array or a tensor "
+            f"(2, H, W) = {expected}"
+        )
+    # An array may be turned around in memory, which torch does not take.
+    field = torch.from_numpy(np.array(field)) if isinstance(field, np.ndarray) else field
     if tuple(field.shape) != expected or not field.is_floating_point():
         raise ConfigError(
             f"the flow function returned {field.dtype} of {tuple(field.shape)}; accepted: floats "

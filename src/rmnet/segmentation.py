@@ -39,21 +39,22 @@ def segment(
     """
     ids = estimate.object_ids
     small = estimate.probabilities()
-    probabilities = estimate.probabilities(size)
+    small_size = (small.shape[1], small.shape[2])
+    probabilities = small if size == small_size else estimate.probabilities(size)
     best, channel = probabilities.max(dim=0)
-    counts = channel.flatten().bincount(minlength=len(ids) + 1)
-    sums = channel.flatten().bincount(weights=best.flatten(), minlength=len(ids) + 1)
-    scores = (sums / counts.clamp(min=1))[1:].float()
+    numbers = torch.arange(1, len(ids) + 1, device=channel.device).view(-1, 1, 1)
+    inside = channel == numbers
+    scores = (best * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)
     sure = (small[1:] >= config.mask_threshold).sum(dim=(1, 2)) >= config.min_object_pixels
     status: tuple[Status, ...] = tuple("tracked" if found else "lost" for found in sure.tolist())
-    small_size = (small.shape[1], small.shape[2])
+    boxes = mask_boxes(inside, threshold=1, min_pixels=1, margin=0, lost="empty")
     return FrameSegmentation(
         index=index,
         labels=np.array((0, *ids), dtype=np.int32)[channel.cpu().numpy()],
         object_ids=ids,
         scores=scores.cpu().numpy(),
         status=status,
-        boxes=_boxes(channel, len(ids)).cpu().numpy(),
+        boxes=boxes.cpu().numpy(),
         regions=np.array(
             [_enlarge(regions[i], small_size, size) if i in regions else (0, 0, 0, 0) for i in ids],
             dtype=np.int32,
@@ -69,12 +70,6 @@ def _for_the_caller(probabilities: Tensor) -> Tensor:
         return probabilities.cpu().clone()
 
 
-def _boxes(channel: Tensor, num_objects: int) -> Tensor:
-    """Tight boxes (N, 4) of the channels 1..N of an argmax (H, W)."""
-    numbers = torch.arange(1, num_objects + 1, device=channel.device).view(-1, 1, 1)
-    return mask_boxes(channel == numbers, threshold=1, min_pixels=1, margin=0, lost="empty")
-
-
 def _enlarge(box: Box, small: tuple[int, int], size: tuple[int, int]) -> Box:
     """A box in px of the network's size as the least one in px of the video that holds it."""
     x0, y0, x1, y1 = box
@@ -87,15 +82,18 @@ def _enlarge(box: Box, small: tuple[int, int], size: tuple[int, int]) -> Box:
     )
 
 
-def blank(frame: np.ndarray, *, index: int, seconds: float | None) -> FrameSegmentation:
-    """The result of a frame (H, W, 3) before any object was given: background."""
+def blank(
+    size: tuple[int, int], *, index: int, seconds: float | None, keep_probabilities: bool
+) -> FrameSegmentation:
+    """The result of a frame of (H, W) px before any object was given: background."""
     return FrameSegmentation(
         index=index,
-        labels=np.zeros(frame.shape[:2], dtype=np.int32),
+        labels=np.zeros(size, dtype=np.int32),
         object_ids=(),
         scores=np.zeros(0, dtype=np.float32),
         status=(),
         boxes=np.zeros((0, 4), dtype=np.int32),
         regions=np.zeros((0, 4), dtype=np.int32),
+        probabilities=torch.ones((1, *size), dtype=torch.float32) if keep_probabilities else None,
         seconds=seconds,
     )

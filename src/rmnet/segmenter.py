@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,11 @@ class RMNetSegmenter:
     """Follows objects through videos, given their masks in the first frame.
 
     A segmenter holds weights and no state: it may serve any number of videos, in threads too.
+
+    Args:
+        network: Weights. They are taken over: moved to the device, and made not trainable.
+        device: None for CUDA where there is one, else the CPU.
+        dtype: Precision of the computation.
 
     Example:
         >>> segmenter = RMNetSegmenter.from_pretrained()
@@ -147,6 +153,7 @@ class RMNetSegmenter:
         frames: Any,
         first_mask: Any = None,
         *,
+        object_ids: Sequence[int] | None = None,
         masks: Mapping[int, Any] | None = None,
         size: Size = None,
         memory: MemoryPolicy = MemoryPolicy(),
@@ -162,7 +169,8 @@ class RMNetSegmenter:
             frames: A video file; a folder, glob or list of images; or any iterable of uint8 RGB
                 arrays (H, W, 3), PIL images or uint8 tensors (3, H, W).
             first_mask: Objects of frame 0: a PNG path, a PIL image, an integer label map (H, W)
-                (0 background, 255 void), or {id: bool (H, W)}; see `TrackingSession.step`.
+                (0 background, 255 void), {id: bool (H, W)}, or bool (N, H, W) with `object_ids`.
+            object_ids: Ids of a stack or of a binary mask, or which ids of a label map to take.
             masks: {frame number: mask}: objects to add, or to correct, later on. Without one for
                 frame 0, the frames before the first have no objects.
             size: Shorter side inside the network, px: None for the one the weights were trained
@@ -184,6 +192,7 @@ class RMNetSegmenter:
         results = self.stream(
             source,
             first_mask,
+            object_ids=object_ids,
             masks=masks,
             size=size,
             memory=memory,
@@ -198,6 +207,7 @@ class RMNetSegmenter:
         frames: Any,
         first_mask: Any = None,
         *,
+        object_ids: Sequence[int] | None = None,
         masks: Mapping[int, Any] | None = None,
         size: Size = None,
         memory: MemoryPolicy = MemoryPolicy(),
@@ -211,9 +221,11 @@ class RMNetSegmenter:
         """
         # Checked here and now; frames are read as results are asked for.
         source = open_frames(frames)
-        given = masks_by_frame(first_mask, masks)
+        given = masks_by_frame(first_mask, masks, object_ids)
         session = self._start(min(given), size, memory, flow, keep_probabilities)
-        return segment_frames(session, source, given, progress=progress)
+        return segment_frames(
+            session, source, given, progress=progress, keep_probabilities=keep_probabilities
+        )
 
     def _start(
         self,
@@ -243,15 +255,15 @@ def _shorter_side(size: Size, config: RMNetConfig) -> int | None:
         return config.size
     if size == "native":
         return None
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
         raise ConfigError(f'size is {size!r}; accepted: None, "native", or px of the shorter side')
-    return size
+    return int(size)
 
 
 def _device(device: str | torch.device | None) -> torch.device:
     has_cuda = torch.cuda.is_available()
     if device is None:
-        return torch.device("cuda" if has_cuda else "cpu")
+        device = "cuda" if has_cuda else "cpu"
     try:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:
@@ -261,4 +273,6 @@ def _device(device: str | torch.device | None) -> torch.device:
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         found = f"{torch.cuda.device_count()} CUDA devices" if has_cuda else "no CUDA device"
         raise ConfigError(f"device is {device!r}, but torch finds {found}; accepted: 'cpu' or None")
+    if chosen.type == "cuda" and chosen.index is None:  # spelt out, to be compared with others
+        return torch.device("cuda", torch.cuda.current_device())
     return chosen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rmnet.config import MemoryPolicy
-from rmnet.errors import FrameError, SessionError, UnknownObjectError
+from rmnet.errors import FrameError, MaskError, SessionError, UnknownObjectError
 from rmnet.estimate import Estimate
 from rmnet.frames import as_frame
 from rmnet.image import network_size, resize
-from rmnet.masks import parse_mask
+from rmnet.masks import ObjectMasks, parse_mask
 from rmnet.memory import MemoryBank
 from rmnet.network.rmnet import RMNet
 from rmnet.propagate import Flow, KnownFrame, propagate
@@ -40,7 +39,7 @@ class MemoryStats:
     num_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _LastFrame:
     """The frame just returned; regions (x0, y0, x1, y1) are in px of the network's size."""
 
@@ -54,7 +53,8 @@ class TrackingSession:
     """Follows objects through one video, frame by frame.
 
     Made by `RMNetSegmenter.start`. Cheap; any number may run on one segmenter, in threads too,
-    each session in one thread at a time. A call that raises changes nothing.
+    each session in one thread at a time. A call that raises may be repeated: what is known of the
+    video is as it was.
 
     A frame enters the memory only when the next one arrives. Until then `correct`, `add_objects`
     and `remove_objects` change what is known of it, without running the network again.
@@ -128,7 +128,9 @@ class TrackingSession:
                 f"{last.video_size}; accepted: one size a video. "
                 "Resize it, or start() a session for the new size"
             )
-        given = None if mask is None else parse_mask(mask, size=video_size, object_ids=object_ids)
+        given = None if mask is None else self._read_mask(mask, video_size, object_ids)
+        if mask is None and object_ids is not None:
+            raise MaskError("object_ids came without a mask; accepted: step(frame, mask, ...)")
         if last is None and given is None:
             raise SessionError(
                 "there is nothing to track yet: no mask was given. Write step(frame, mask) for "
@@ -136,7 +138,7 @@ class TrackingSession:
             )
         small = self._shrink(pixels)
         size = (small.shape[1], small.shape[2])
-        regions = torch.zeros((0, 4), dtype=torch.int32)
+        regions = torch.zeros((0, 4), dtype=torch.int32, device="cpu")
         if last is None or not last.known.estimate.object_ids:
             estimate = Estimate.empty(size, self._device)
         else:
@@ -161,12 +163,14 @@ class TrackingSession:
     def correct(self, mask: Any, *, object_ids: Sequence[int] | None = None) -> FrameSegmentation:
         """Put right what is known of the frame just returned; ids not seen before are added.
 
-        An object in the mask gets exactly its pixels. Void pixels (255) stay as they were, and so
-        do objects that the mask does not name, where it does not take their pixels.
+        An object in the mask gets exactly its pixels; none at all says that it is not in this
+        frame. Void pixels (255) stay as they were, and so do objects that the mask does not name,
+        where it does not take their pixels.
 
         Args:
             mask: Label map (H, W), a PNG, {id: bool (H, W)}, or bool (N, H, W) with `object_ids`.
-            object_ids: Ids of a stack, or which ids of a label map to take.
+                A binary mask names no object: it is for the object 1, if that is tracked.
+            object_ids: Ids of a stack, of a binary mask, or which ids of a label map to take.
 
         Returns:
             The frame's result, as it is now.
@@ -176,7 +180,7 @@ class TrackingSession:
             SessionError: there is no frame yet.
         """
         last = self._require_frame("correct")
-        given = parse_mask(mask, size=last.video_size, object_ids=object_ids)
+        given = self._read_mask(mask, last.video_size, object_ids)
         return self._settle(last, last.known.estimate.give(given))
 
     def add_objects(
@@ -196,7 +200,7 @@ class TrackingSession:
                 f"objects {known} are tracked already; write correct(mask) to change them, or "
                 "give the new objects other ids"
             )
-        return self.correct(given)
+        return self.correct(replace(given, is_binary=False))
 
     @torch.inference_mode()
     def remove_objects(self, ids: int | Iterable[int]) -> FrameSegmentation:
@@ -207,7 +211,7 @@ class TrackingSession:
             SessionError: there is no frame yet.
         """
         last = self._require_frame("remove_objects")
-        gone = {ids} if isinstance(ids, int) else set(ids)
+        gone = {int(i) for i in (ids if isinstance(ids, Iterable) else (ids,))}
         unknown = [i for i in gone if i not in self.objects]
         if unknown:
             raise UnknownObjectError(
@@ -234,6 +238,28 @@ class TrackingSession:
         self._last = replace(frame, known=replace(frame.known, estimate=estimate))
         return result
 
+    def _read_mask(
+        self, mask: Any, size: tuple[int, int], object_ids: Sequence[int] | None
+    ) -> ObjectMasks:
+        """A mask for this video's frame; what is accepted depends on what is tracked."""
+        given = parse_mask(mask, size=size, object_ids=object_ids, allow_empty=True)
+        tracked = self.objects
+        if given.is_binary and tracked and 1 not in tracked:
+            raise MaskError(
+                f"the mask is binary and names no object, and 1 is none of {list(tracked)}; "
+                f"accepted: a mask that does. Write {{{tracked[0]}: mask}} to correct an object, "
+                "or object_ids=[...] with a new id"
+            )
+        has_pixels = given.masks.any(dim=2).any(dim=1).tolist()
+        pairs = zip(given.object_ids, has_pixels, strict=True)
+        empty = [i for i, found in pairs if not found and i not in tracked]
+        if empty:
+            raise MaskError(
+                f"objects {empty} have no pixels and are not tracked yet; accepted: at least one "
+                "pixel of a new object. Leave them out"
+            )
+        return given
+
     def _require_frame(self, call: str) -> _LastFrame:
         if self._last is None:
             raise SessionError(f"{call} changes the frame just returned; write step(...) first")
@@ -248,7 +274,7 @@ class TrackingSession:
             return planes.contiguous()
         return resize(planes[None].float(), size)[0].round().clamp(0, 255).to(torch.uint8)
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any, Any]:
-        if self._precision == torch.float32:
-            return contextlib.nullcontext()
-        return torch.autocast(self._device.type, dtype=self._precision)
+    def _autocast(self) -> torch.autocast:
+        # Entered for float32 too, so that a caller's own autocast does not reach in here.
+        is_reduced = self._precision != torch.float32
+        return torch.autocast(self._device.type, dtype=self._precision, enabled=is_reduced)

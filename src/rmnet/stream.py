@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
+from numbers import Integral
 from typing import Any
 
-from rmnet.errors import ConfigError, MaskError
+from rmnet.errors import ConfigError, FrameError, MaskError
+from rmnet.masks import ObjectMasks, parse_mask
 from rmnet.results import FrameSegmentation
 from rmnet.segmentation import blank
 from rmnet.session import TrackingSession
@@ -15,21 +17,36 @@ from rmnet.video import FrameSource
 from rmnet.video_decoder import TimedFrames
 
 
-def masks_by_frame(first_mask: Any, masks: Mapping[int, Any] | None) -> dict[int, Any]:
+def masks_by_frame(
+    first_mask: Any, masks: Mapping[int, Any] | None, object_ids: Sequence[int] | None
+) -> dict[int, ObjectMasks]:
     """Every mask by the number of its frame, from 0; at least one.
+
+    Read before the first frame: a bad mask must not cost what was tracked before it.
 
     Raises:
         ConfigError: a frame number is not one, or frame 0 has two masks.
-        MaskError: there is none.
+        MaskError: there is none, or one is not accepted.
     """
-    given = {} if masks is None else dict(masks)
-    bad = [i for i in given if isinstance(i, bool) or not isinstance(i, int) or i < 0]
+    if masks is not None and not isinstance(masks, Mapping):
+        raise ConfigError(
+            f"masks is a {type(masks).__name__}; accepted: {{frame number: mask}}. "
+            "Write first_mask=..., if it is of frame 0"
+        )
+    numbers = [*(masks or {})]
+    bad = [i for i in numbers if isinstance(i, bool) or not isinstance(i, Integral) or i < 0]
     if bad:
         raise ConfigError(f"masks has the frame numbers {bad}; accepted: integers from 0")
+    given = {int(i): parse_mask(mask, allow_empty=True) for i, mask in (masks or {}).items()}
     if first_mask is not None:
         if 0 in given:
             raise ConfigError("frame 0 has two masks; write first_mask=... or masks={0: ...}")
-        given[0] = first_mask
+        given[0] = parse_mask(first_mask, object_ids=object_ids)
+    elif object_ids is not None:
+        raise ConfigError("object_ids came without first_mask; write masks={0: {id: mask, ...}}")
+    sizes = {i: masks.size for i, masks in sorted(given.items())}
+    if len(set(sizes.values())) > 1:
+        raise MaskError(f"masks by frame have the sizes {sizes}; accepted: the video's own")
     if not given:
         raise MaskError(
             "there is nothing to track: no mask was given. Write track(frames, first_mask); a "
@@ -39,26 +56,40 @@ def masks_by_frame(first_mask: Any, masks: Mapping[int, Any] | None) -> dict[int
 
 
 def segment_frames(
-    session: TrackingSession, source: FrameSource, given: dict[int, Any], *, progress: bool
+    session: TrackingSession,
+    source: FrameSource,
+    given: dict[int, ObjectMasks],
+    *,
+    progress: bool,
+    keep_probabilities: bool,
 ) -> Generator[FrameSegmentation, None, None]:
     """Step through a video.
 
     Args:
         session: Fresh, its first index that of the first mask.
         source: Of the frames.
-        given: Masks by frame, at least one; not yet parsed.
+        given: Masks by frame, at least one.
         progress: Whether to show a bar.
+        keep_probabilities: Whether the session's results carry them.
 
     Yields:
         A result a frame; background before the first mask.
     """
     first = min(given)
+    size = given[first].size
     index = -1
     # Closed by hand: on an error the traceback would keep the bar, and the video file, open.
     with closing(_with_bar(source, show=progress)) as frames:
         for index, (frame, seconds) in enumerate(frames):
             if index < first:
-                yield blank(frame, index=index, seconds=seconds)
+                if frame.shape[:2] != size:
+                    raise FrameError(
+                        f"frame {index} is {frame.shape[:2]} (height, width), the masks are "
+                        f"{size}; accepted: one size a video"
+                    )
+                yield blank(
+                    size, index=index, seconds=seconds, keep_probabilities=keep_probabilities
+                )
             else:
                 yield session.step(frame, given.get(index), seconds=seconds)
     late = sorted(i for i in given if i > index)

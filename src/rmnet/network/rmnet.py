@@ -15,9 +15,6 @@ from rmnet.network.encoders import KeyValueHead, MemoryEncoder, QueryEncoder, ti
 from rmnet.network.flow import TinyFlowNet
 from rmnet.regions import cells_in_boxes
 
-# Probabilities are kept this far from 0 and 1 before their logit. Source: released code.
-AGGREGATION_EPSILON = 1e-7
-
 
 class QueryFeatures(NamedTuple):
     """What the query encoder says about B frames; the same for every object.
@@ -97,20 +94,3 @@ class RMNet(nn.Module):
 def _repeat(x: Tensor, num_objects: int) -> Tensor:
     """Rows of (B, ...) once an object: (B*N, ...), or (1, ...) left to broadcasting."""
     return x if x.shape[0] == 1 else x.repeat_interleave(num_objects, dim=0)
-
-
-def soft_aggregate(object_probabilities: Tensor) -> Tensor:
-    """Join objects that were decoded apart.
-
-    Background is where no object is; then every channel's odds compete. Source: STM, eq. 3.
-
-    Args:
-        object_probabilities: (B, N, H, W), each against background.
-
-    Returns:
-        (B, N+1, H, W) float32 logits, channel 0 background; a softmax makes probabilities.
-    """
-    objects = object_probabilities.float()
-    background = (1 - objects).prod(dim=1, keepdim=True)
-    joined = torch.cat((background, objects), dim=1)
-    return joined.clamp(AGGREGATION_EPSILON, 1 - AGGREGATION_EPSILON).logit()
