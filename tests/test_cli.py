@@ -547,3 +547,21 @@ except SystemExit:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.filterwarnings("ignore:masks were given")
+def test_track_without_any_frame_to_track_is_an_error(track):
+    code, _, error = track("frames", "99:first.png")
+    assert code == 1
+    assert "nothing was tracked" in error.splitlines()[-1]
+
+
+def test_track_writes_an_overlay_into_the_folder_it_makes(track, tmp_path):
+    code, _, _ = track("frames", "first.png", "--overlay", tmp_path / "masks" / "o.mp4")
+    assert code == 0
+    assert (tmp_path / "masks" / "o.mp4").stat().st_size > 0
+
+
+def test_track_names_a_missing_folder_of_the_run_lengths(track, tmp_path):
+    outcome = track("frames", "first.png", "--rle", tmp_path / "nowhere" / "x.json")
+    assert_one_line_error(outcome, "--rle: there is no folder")

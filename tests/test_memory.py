@@ -80,8 +80,10 @@ def test_the_bound_is_kept():
     assert bank.num_bytes == size
 
 
-def test_default_bound_does_not_fire_within_127_frames():
-    assert filled(127).frames == (*range(0, 126, 5), 126)
+def test_default_bound_does_not_fire_within_197_frames():
+    assert filled(127).frames == (*range(0, 126, 5), 126)  # the longest clip of DAVIS
+    assert filled(197).frames == (*range(0, 197, 5), 196)
+    assert filled(198).frames != (*range(0, 198, 5), 197)
 
 
 @settings(max_examples=60, deadline=None)
@@ -145,3 +147,25 @@ def test_removed_objects_take_their_rows_with_them():
     assert bank.frames == ()
     with pytest.raises(ValueError, match="nothing is in memory"):
         bank.view()
+
+
+def test_an_unpinned_frame_goes_before_any_pinned_one():
+    for max_frames, pins in ((3, {0, 21}), (6, {0, 3, 7, 12, 21})):
+        bank = filled(60, max_frames=max_frames, given=pins)
+        assert set(bank.pinned_frames) == pins
+        assert bank.frames[-1] == 59
+
+
+def test_frames_without_any_object_left_make_room():
+    bank = MemoryBank(MemoryPolicy(max_frames=4))
+    write(bank, 0, n=2, given=True)
+    bank.add_objects(1)
+    write(bank, 1, n=3, given=True)
+    bank.keep_objects([2])
+    assert bank.frames == (1,)
+    for frame in range(2, 12):
+        write(bank, frame)
+    view = bank.view()
+    assert 1 in bank.frames
+    assert view.present.all()
+    assert torch.equal(view.key[0, :, 0, 0, 0].sort().values, torch.tensor(bank.frames).float())

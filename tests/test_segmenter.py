@@ -5,10 +5,18 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import rmnet
 import tiny
-from rmnet import ConfigError, MaskError, RMNetSegmenter, VideoError
+from rmnet import (
+    ConfigError,
+    FrameError,
+    MaskError,
+    MemoryPolicy,
+    RMNetSegmenter,
+    VideoError,
+)
 
 
 @pytest.fixture
@@ -44,7 +52,6 @@ def test_frames_are_read_only_as_results_are_asked_for(segmenter):
 
 @pytest.mark.parametrize("kind", ["pil", "tensor", "list"])
 def test_every_kind_of_frame_gives_the_same(segmenter, kind):
-    from PIL import Image
 
     frames, labels = tiny.clip()
     as_kind = {
@@ -176,3 +183,117 @@ def test_public_names_have_docstrings():
     for name in rmnet.__all__:
         if not name.startswith("__"):
             assert getattr(rmnet, name).__doc__
+
+
+def test_object_ids_name_a_stack_of_masks_or_a_binary_one(segmenter):
+    frames, labels = tiny.clip(num_frames=2)
+    stack = np.stack([labels == 7, labels == 3])
+    named = segmenter.track(frames, stack, object_ids=[7, 3])
+    assert np.array_equal(named.labels, segmenter.track(frames, labels).labels)
+    assert segmenter.track(frames, labels == 7, object_ids=[7]).object_ids == (7,)
+    with pytest.raises(ConfigError, match="object_ids came without first_mask"):
+        segmenter.track(frames, masks={0: labels}, object_ids=[3])
+
+
+def test_a_bad_later_mask_is_refused_before_a_frame_is_read(segmenter):
+    def never():
+        pytest.fail("a frame was read")
+        yield
+
+    frames, labels = tiny.clip(num_frames=2)
+    for late, message in ((labels * 0.5, "float64"), (labels[:32], "have the sizes")):
+        with pytest.raises(MaskError, match=message):
+            segmenter.track(never(), labels, masks={1: late})
+    with pytest.raises(ConfigError, match="masks is a list"):
+        segmenter.track(frames, masks=[labels])
+
+
+def test_probabilities_are_there_before_the_first_mask_too(segmenter):
+    frames, labels = tiny.clip(num_frames=3)
+    early = segmenter.track(frames, masks={2: labels}, keep_probabilities=True)[0]
+    assert torch.equal(early.probabilities, torch.ones((1, *labels.shape)))
+
+
+def test_a_frame_of_another_size_before_the_first_mask_is_refused(segmenter):
+    frames, labels = tiny.clip(num_frames=3)
+    with pytest.raises(FrameError, match=r"frame 0 is \(32, 96\).*masks are \(64, 96\)"):
+        segmenter.track([frames[0][:32], *frames[1:]], masks={2: labels})
+
+
+def test_numpy_integers_are_integers(segmenter):
+    frames, labels = tiny.clip(num_frames=3)
+    policy = MemoryPolicy(every=np.int64(2), max_frames=np.int32(4))
+    result = segmenter.track(frames, masks={np.int64(0): labels}, size=np.int64(48), memory=policy)
+    assert result.object_ids == (3, 7)
+    session = segmenter.start()
+    session.step(frames[0], labels)
+    assert session.remove_objects(np.unique(labels)[1]).object_ids == (7,)
+
+
+def test_masks_of_one_video_are_of_one_kind_and_never_over_its_images(segmenter, tmp_path):
+    frames, labels = tiny.clip(num_frames=3)
+    wide = np.where(labels == 7, 300, labels)
+    wide_result = segmenter.track(frames, wide, masks={1: {300: np.zeros(labels.shape, bool)}})
+    for path in wide_result.save_masks(tmp_path / "wide"):
+        with Image.open(path) as image:
+            assert image.mode == "I;16"
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for t, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"{t}.png")
+    before = (folder / "0.png").read_bytes()
+    with pytest.raises(ConfigError, match="own images"):
+        segmenter.track(folder, labels).save_masks(folder)
+    assert (folder / "0.png").read_bytes() == before
+    void = segmenter.track(frames, {255: labels == 7})
+    with pytest.raises(MaskError, match="object 255 cannot be saved"):
+        void.save_masks(tmp_path / "void")
+
+
+def test_a_video_is_drawn_from_exactly_the_frames_that_were_tracked(segmenter, tmp_path):
+    frames, labels = tiny.clip(num_frames=4)
+    result = segmenter.track(iter(frames), labels)
+    for other, message in ((frames[:3], "fewer"), (np.concatenate([frames, frames]), "more")):
+        with pytest.raises(ConfigError, match=f"{message} frames came"):
+            result.save_video(tmp_path / "out.mp4", other)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="generator"):
+        result.save_video(tmp_path / "out.mp4")
+    assert result.save_video(tmp_path / "out.mp4", frames).stat().st_size > 0
+
+
+def test_scores_are_right_on_large_frames():
+    from rmnet.estimate import Estimate
+    from rmnet.segmentation import segment
+
+    predicted = torch.rand((1, 2160, 3840)) * 0.2 + 0.76
+    result = segment(
+        Estimate((1,), predicted),
+        index=0,
+        size=(2160, 3840),
+        regions={},
+        config=tiny.CONFIG,
+        keep_probabilities=False,
+        seconds=None,
+    )
+    odds = predicted.double() / (1 - predicted.double())
+    want = (odds / (odds + 1 / odds)).mean()  # background is 1 - p; odds compete
+    assert result.scores[0] == pytest.approx(float(want), abs=1e-5)
+
+
+@pytest.mark.parametrize("setting", ["default dtype", "default device", "autocast"])
+def test_settings_of_the_caller_do_not_reach_in(segmenter, setting):
+    frames, labels = tiny.clip(num_frames=3)
+    want = segmenter.track(frames, labels, keep_probabilities=True)
+    try:
+        if setting == "default dtype":
+            torch.set_default_dtype(torch.float64)
+        elif setting == "default device":
+            torch.set_default_device("meta")
+        autocast = torch.autocast("cpu", torch.bfloat16, enabled=setting == "autocast")
+        with autocast:
+            got = segmenter.track(frames, labels, keep_probabilities=True)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    assert torch.equal(got[2].probabilities, want[2].probabilities)

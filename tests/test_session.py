@@ -344,3 +344,98 @@ def test_adding_what_is_there_already_is_refused(segmenter, clip):
     session.step(frames[0], labels)
     with pytest.raises(SessionError, match=r"\[3, 7\] are tracked already.*correct\(mask\)"):
         session.add_objects(labels)
+
+
+def test_a_removed_object_leaves_no_trace_in_the_others(segmenter, clip):
+    frames, labels = clip
+    session = segmenter.start(keep_probabilities=True)
+    session.step(frames[0], labels)
+    session.step(frames[1])
+    predicted = session._last.known.estimate.predicted
+    from rmnet.aggregation import soft_aggregate
+
+    left = session.remove_objects(7).probabilities
+    assert torch.equal(left, soft_aggregate(predicted[None, :1])[0].softmax(dim=0))
+
+
+def test_removing_all_and_adding_again_is_a_fresh_start(segmenter, clip):
+    frames, labels = clip
+    session = segmenter.start(keep_probabilities=True)
+    for t in range(3):
+        session.step(frames[t], labels if t == 0 else None)
+    session.remove_objects([3, 7])
+    again = [session.add_objects(labels), session.step(frames[3]), session.step(frames[4])]
+    assert same(again, run(segmenter, frames[2:5], labels))
+
+
+def test_many_corrections_of_one_frame_cost_no_more_than_one(segmenter, clip):
+    frames, labels = clip
+    session = segmenter.start()
+    session.step(frames[0], labels)
+    for shift in range(20):
+        session.correct(np.roll(labels, shift, axis=1))
+    assert len(session._last.known.estimate.given.object_ids) == 2
+
+
+def test_an_object_can_be_said_not_to_be_in_the_frame(segmenter, clip):
+    frames, labels = clip
+    session = segmenter.start()
+    session.step(frames[0], labels)
+    session.step(frames[1])
+    result = session.correct({3: np.zeros(labels.shape, dtype=bool)})
+    assert result.object_ids == (3, 7)
+    assert not result.binary(3).any()
+    assert result.status[0] == "lost"
+    with pytest.raises(MaskError, match=r"objects \[9\] have no pixels and are not tracked"):
+        session.correct({9: np.zeros(labels.shape, dtype=bool)})
+
+
+def test_a_binary_mask_does_not_add_an_object_by_accident(segmenter, clip):
+    frames, labels = clip
+    session = segmenter.start()
+    session.step(frames[0], {7: labels == 7})
+    with pytest.raises(MaskError, match=r"binary and names no object.*\{7: mask\}"):
+        session.correct(labels == 7)
+    with pytest.raises(MaskError, match="binary"):
+        session.step(frames[1], (labels == 7).astype(np.uint8) * 255)
+    assert session.correct(labels == 7, object_ids=[7]).object_ids == (7,)
+    assert session.add_objects(labels == 3).object_ids == (7, 1)
+    assert session.correct(labels == 3).object_ids == (7, 1)
+
+
+def test_object_ids_without_a_mask_are_refused(segmenter, clip):
+    frames, labels = clip
+    session = segmenter.start()
+    session.step(frames[0], labels)
+    with pytest.raises(MaskError, match="object_ids came without a mask"):
+        session.step(frames[1], object_ids=[3])
+
+
+def test_a_step_that_failed_in_the_network_can_be_repeated(segmenter, clip):
+    frames, labels = clip
+    alone = run(segmenter, frames, labels)
+    session = segmenter.start(keep_probabilities=True)
+    results = [session.step(frames[0], labels)]
+
+    def out_of_memory(*_):
+        raise MemoryError
+
+    handle = segmenter._network.decoder.register_forward_pre_hook(out_of_memory)
+    with pytest.raises(MemoryError):
+        session.step(frames[1])
+    handle.remove()
+    results += [session.step(frame) for frame in frames[1:]]
+    assert same(alone, results)
+
+
+@pytest.mark.parametrize("answer", [None, [1, 2], "none"])
+def test_a_flow_of_another_type_is_refused(segmenter, clip, answer):
+    frames, labels = clip
+    with pytest.raises(ConfigError, match="the flow function returned a"):
+        run(segmenter, frames[:2], labels, flow=lambda *_: answer)
+
+
+def test_a_flow_may_be_turned_around_in_memory(segmenter, clip):
+    frames, labels = clip
+    field = np.zeros((2, 64, 96), np.float32)
+    assert len(run(segmenter, frames[:2], labels, flow=lambda *_: field[::-1])) == 2

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmnet.errors import ConfigError, MaskError
-from rmnet.metrics import VOID, LabelMap, contour_accuracy, jaccard
+from rmnet.label_map import VOID
+from rmnet.metrics import LabelMap, contour_accuracy, jaccard
 
 RECALL_THRESHOLD = 0.5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rmnet.errors import MaskError
-from rmnet.label_map import as_binary
+from rmnet.label_map import VOID, as_binary
 
 COLOUR_REMEDY = (
     "Save it as a palette PNG, or turn colours into ids: np.unique(mask.reshape(-1, 3), axis=0, "
@@ -36,17 +37,25 @@ def read_label_png(path: str | Path) -> NDArray[np.integer]:
     return labels.view(np.uint8) if labels.dtype == np.bool_ else labels
 
 
-def write_label_png(path: str | Path, labels: NDArray[np.integer]) -> None:
+def write_label_png(
+    path: str | Path, labels: NDArray[np.integer], *, object_ids: Collection[int] = ()
+) -> None:
     """Write a label map, so that either the whole file appears or nothing changes.
 
     Args:
         path: The file; an old one is replaced.
         labels: (H, W) of any integer dtype, ids in [0, 65535]; see `label_image`.
+        object_ids: Ids of the whole video, so that all its files are of one kind; 255 is none.
 
     Raises:
         MaskError: not a label map, an id out of range, or no folder to write into.
     """
-    image, target = label_image(labels), Path(path)
+    if VOID in object_ids:
+        raise MaskError(
+            f"object {VOID} cannot be saved as a label PNG, where {VOID} is void; accepted: other "
+            "ids. Give the object another one, or write COCO RLE"
+        )
+    image, target = label_image(labels, largest_id=max(object_ids, default=0)), Path(path)
     if not target.parent.is_dir():
         raise MaskError(
             f"there is no folder {str(target.parent)!r} to write {target.name!r} into; "
@@ -61,11 +70,12 @@ def write_label_png(path: str | Path, labels: NDArray[np.integer]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def label_image(labels: NDArray[np.integer]) -> Image.Image:
+def label_image(labels: NDArray[np.integer], *, largest_id: int = 0) -> Image.Image:
     """A label map as the image that DAVIS would store.
 
     Args:
         labels: (H, W) of any integer dtype, ids in [0, 65535].
+        largest_id: Of the video that the map is from.
 
     Returns:
         Up to id 255 a palette image (mode P) in the colours of DAVIS, above that 16-bit grey.
@@ -85,7 +95,7 @@ def label_image(labels: NDArray[np.integer]) -> Image.Image:
             f"labels hold ids from {lowest} to {highest}; a PNG takes 0 to 65535. "
             "Write COCO RLE (rmnet.rle.encode_rle) or np.save instead"
         )
-    if highest > 255:
+    if max(highest, largest_id) > 255:
         return Image.fromarray(labels.astype(np.uint16))
     image = Image.fromarray(labels.astype(np.uint8))
     image.putpalette(davis_palette().tobytes())  # turns mode L into P

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from rmnet.contours import match_contours
 from rmnet.errors import ConfigError, MaskError
+from rmnet.label_map import VOID
 
-VOID = 255  # in a true label map: pixels that do not count
 CONTOUR_BOUND = 0.008  # of the frame's diagonal: contours this near agree (DAVIS)
 
 LabelMap = NDArray[np.integer[Any]]

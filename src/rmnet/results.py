@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -37,7 +39,8 @@ class FrameSegmentation:
         object_ids: N ids that are being tracked, in the order of what follows.
         scores: (N,) float32, mean probability over the object's pixels, in [0, 1]; 0 without any.
         status: "lost" where the object has too few sure pixels (`min_object_pixels` of
-            `mask_threshold`), so that the next frame is searched whole for it; else "tracked".
+            `mask_threshold`, at the network's size), else "tracked". Such an object's next search
+            is mostly of the whole frame. "tracked" does not say that the mask is right.
         boxes: (N, 4) int32 px, x0 y0 x1 y1 half-open around the object's pixels; zeros without any.
         regions: (N, 4) int32 px, where the object was looked for; zeros where it was not, because
             its mask was given.
@@ -165,12 +168,22 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
 
         Returns:
             The files, in order.
+
+        Raises:
+            ConfigError: the video's own images would be overwritten.
+            MaskError: ids that a PNG does not hold: 255, and from 65536 on.
         """
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         paths = [directory / f"{name}.png" for name in self._names()]
+        sources = [] if self._source is None else self._source.paths or []
+        if {path.resolve() for path in paths} & {path.resolve() for path in sources}:
+            raise ConfigError(
+                f"{str(directory)!r} holds the video's own images, which would be overwritten; "
+                "accepted: another folder"
+            )
         for path, frame in zip(paths, self._frames, strict=True):
-            write_label_png(path, frame.labels)
+            write_label_png(path, frame.labels, object_ids=self.object_ids)
         return paths
 
     def save_video(
@@ -201,14 +214,19 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
             )
         path = Path(path)
         rate = source.frames_per_second or DEFAULT_RATE
-        with VideoWriter(path, frames_per_second=rate) as writer:
-            pairs = zip(self._frames, source.timed(), strict=False)
-            written = 0
-            for result, (frame, seconds) in pairs:
-                writer.write(result.overlay(frame, alpha=alpha, show_regions=show_regions), seconds)
-                written += 1
-            if written != len(self):
-                raise ConfigError(f"{written} frames came for {len(self)} tracked ones")
+        with (
+            VideoWriter(path, frames_per_second=rate) as writer,
+            closing(source.timed()) as frames,
+        ):
+            for result, pair in zip_longest(self._frames, frames):
+                if result is None or pair is None:
+                    came = "more" if result is None else "fewer"
+                    raise ConfigError(
+                        f"{came} frames came than the {len(self)} that were tracked; accepted: "
+                        "the same frames"
+                    )
+                picture = result.overlay(pair[0], alpha=alpha, show_regions=show_regions)
+                writer.write(picture, pair[1])
         return path
 
     def to_rle(self) -> list[dict[int, dict[str, Any]]]:

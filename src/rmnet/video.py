@@ -36,6 +36,7 @@ class FrameSource:
         num_frames: Frames to come, if known. Of a video it is what the file claims: a hint.
         frames_per_second: Mean rate; known of videos only.
         names: Stems of image files, in order; None of other frames, and where two are the same.
+        paths: Image files, in order; None of other frames.
         reiterable: Whether every pass starts anew; False of an iterator, whose frames come once.
     """
 
@@ -43,6 +44,7 @@ class FrameSource:
     num_frames: int | None = None
     frames_per_second: float | None = None
     names: list[str] | None = None
+    paths: Sequence[Path] | None = None
     reiterable: bool = True
 
     def timed(self) -> TimedFrames:
@@ -155,6 +157,7 @@ def _image_source(paths: Sequence[Path]) -> FrameSource:
         partial(_read_images, paths),
         num_frames=len(paths),
         names=names if len(set(names)) == len(names) else None,
+        paths=paths,
     )
 
 

@@ -138,11 +138,12 @@ def run(args: argparse.Namespace) -> int:
     """Track; what is cheap to check is checked before the weights load."""
     from rmnet.cli.track_output import TrackOutput
     from rmnet.config import MemoryPolicy
+    from rmnet.errors import ConfigError
     from rmnet.video import open_frames
 
     source = open_frames(args.video)
     masks = _read_masks([args.mask, *args.more_masks], args.object_ids)
-    _check_nothing_is_overwritten(args)
+    _check_outputs(args)
     segmenter = load_segmenter(args)
     progress = sys.stderr.isatty() if args.progress is None else args.progress
     passing: deque[Any] = deque()  # frames that were read and whose results are still to come
@@ -176,6 +177,11 @@ def run(args: argparse.Namespace) -> int:
         print(output.summary(time.perf_counter() - start, stopped=failure is not None))
     if failure is not None:
         raise failure
+    if output.num_frames <= min(masks):
+        raise ConfigError(
+            f"the first mask is of frame {min(masks)}, but the video has {output.num_frames} "
+            "frames, from 0; so nothing was tracked"
+        )
     return 0
 
 
@@ -215,8 +221,8 @@ def _read_masks(
     return masks
 
 
-def _check_nothing_is_overwritten(args: argparse.Namespace) -> None:
-    """Refuse to write the masks over what was given: frames or masks may be PNGs of those names."""
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Refuse to write over what was given (frames or masks may be PNGs of the same names)."""
     from rmnet.errors import ConfigError
 
     video = Path(args.video).expanduser()
@@ -231,6 +237,11 @@ def _check_nothing_is_overwritten(args: argparse.Namespace) -> None:
     for option, path in (("--overlay", args.overlay), ("--rle", args.rle)):
         if path is not None and path.resolve() in [given.resolve() for given in (video, *masks)]:
             raise ConfigError(f"{option} {str(path)!r} is an input; accepted: another file")
+        made = args.output.absolute()  # by then
+        if path is not None and path.absolute().parent != made and not path.parent.is_dir():
+            raise ConfigError(
+                f"{option}: there is no folder {str(path.parent)!r}; accepted: an existing one"
+            )
 
 
 def _remember(source: FrameSource, passing: deque[Any]) -> FrameSource:

@@ -69,7 +69,9 @@ class TrackOutput:
 
     def write(self, frame: NDArray[np.uint8], result: FrameSegmentation) -> None:
         """Write what was found in a frame (H, W, 3)."""
-        write_label_png(self._directory / f"{self._name(result)}.png", result.labels)
+        self._ids.update(result.object_ids)
+        path = self._directory / f"{self._name(result)}.png"
+        write_label_png(path, result.labels, object_ids=self._ids)
         if self._video is not None:
             picture = result.overlay(frame, show_regions=self._show_regions)
             self._video.write(picture, result.seconds)
@@ -118,7 +120,6 @@ class TrackOutput:
 
     def _count(self, result: FrameSegmentation) -> None:
         self.num_frames += 1
-        self._ids.update(result.object_ids)
         for object_id, status in zip(result.object_ids, result.status, strict=True):
             if status == "lost":
                 spans = self._lost.setdefault(object_id, [])
