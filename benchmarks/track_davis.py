@@ -90,7 +90,6 @@ def run_clip(segmenter, root, name, *, size, flow, save):  # noqa: ANN001, ANN20
     files = sorted((root / "Annotations" / "480p" / name).iterdir())
     truth = [read_label_png(file) for file in files]
     frames = open_frames(root / "JPEGImages" / "480p" / name)
-    # Not all masks of a clip are used, and not all frames have one: file by file is DAVIS's order.
     start = time.perf_counter()
     results = [r.labels for r in segmenter.stream(frames, truth[0], size=size, flow=flow)]
     seconds = time.perf_counter() - start

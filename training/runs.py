@@ -27,11 +27,11 @@ SMALL = RMNetConfig(
     others_input=True,
     read="excluded",
     scaled_scores=True,
-    box_margin=48,
+    box_margin=64,
     min_object_pixels=10,
     lost_memory_region="frame",
     search_region="union",
-    size=240,
+    size=480,
 )
 EMA_DECAY = 0.996  # a step; it is the average that is shipped
 
