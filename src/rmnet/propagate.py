@@ -89,7 +89,7 @@ def propagate(
 
 def _image(pixels: Tensor) -> Tensor:
     """A frame (3, H, W) uint8 as the network's image (1, 3, H, W)."""
-    # Convolutions keep this layout all the way down: on the CPU 15 to 20 % faster.
+    # Convolutions keep this layout all the way down; faster on the CPU (docs/results.md).
     return normalise(pixels)[None].contiguous(memory_format=torch.channels_last)
 
 
