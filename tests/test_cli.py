@@ -19,6 +19,8 @@ from rmnet.cli.track_output import TrackOutput
 from rmnet.demo import make_clip
 from rmnet.draw import overlay
 from rmnet.label_png import read_label_png, write_label_png
+from rmnet.ops import extension
+from rmnet.ops.extension import Binary
 from rmnet.rle import decode_rle
 from rmnet.video import open_frames
 from rmnet.video_writer import VideoWriter
@@ -389,7 +391,7 @@ def test_convert_tells_what_is_no_checkpoint(call, tmp_path):
 def test_info_says_what_runs_and_passes_its_self_test(call):
     code, output, error = call("info", "--weights", "weights", "--device", "cpu")
     assert (code, error) == (0, "")
-    for text in (f"rmnet          {rmnet.__version__}", "torchvision", "PyTorch (this version has"):
+    for text in (f"rmnet          {rmnet.__version__}", "torchvision", "regional read  "):
         assert text in output
     assert "self-test      passed" in output
     assert "FAILED" not in output
@@ -403,6 +405,37 @@ def test_info_prints_json(call):
     assert report["weights"]["config"]["backbone"] == "resnet18"
     assert report["weights"]["parameters"] > 0
     assert report["self_test"]["passed"] is True
+    names = [binary["name"] for binary in report["regional_read"]["binaries"]]
+    assert names == ["rmnet._C", "rmnet._C_cuda"]
+
+
+def test_info_says_what_was_built_of_the_native_op_and_why_the_rest_was_not(call, monkeypatch):
+    built = Binary("rmnet._C", Path("/x/_C.abi3.so"), None, {"torch": "2.14.1", "source hash": "f"})
+    missing = Binary("rmnet._C_cuda", None, "is not built: there is no nvcc in /nowhere")
+    monkeypatch.setattr(extension, "BINARIES", (built, missing))
+    _, output, _ = call("info", "--weights", "weights", "--device", "cpu")
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    first = lines.index("rmnet._C /x/_C.abi3.so")
+    assert lines[first + 1 : first + 3] == [
+        "torch 2.14.1",
+        "rmnet._C_cuda is not built: there is no nvcc in /nowhere",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("backend", "problem", "expected"),
+    [
+        ("native", None, "native op (keys of 8, values of 12, on cpu)"),
+        ("pytorch", None, "PyTorch (keys of 8, values of 12, on cpu): faster here, or what"),
+        ("auto", "is not built: no luck", "PyTorch (keys of 8, values of 12, on cpu)"),
+        ("native", "is not built: no luck", "nobody (keys of 8, values of 12, on cpu): RMNET_BACK"),
+    ],
+)
+def test_info_says_who_reads_for_the_weights(backend, problem, expected, call, monkeypatch):
+    monkeypatch.setattr(sys.modules["rmnet.ops.regional_read"], "BACKEND", backend)
+    monkeypatch.setattr(extension, "BINARIES", (Binary("rmnet._C", None, problem),))
+    _, output, _ = call("info", "--weights", "weights", "--device", "cpu", "--json")
+    assert json.loads(output)["regional_read"]["served_by"].startswith(expected)
 
 
 def test_info_fails_if_the_masks_are_wrong(call, monkeypatch):

@@ -1,5 +1,7 @@
 """The same numbers as the released code: outputs of it, on a CPU, lie in tests/golden."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ import rmnet.propagate
 from golden import make_golden_inputs as inputs
 from golden_files import golden, released_segmenter
 from rmnet import MemoryPolicy
+from rmnet.ops import extension
 
 CLIPS = ("odd2", "start3")
 STAGE_TOLERANCE = 1e-3  # of the largest number of the stage
@@ -96,12 +99,16 @@ class Recorder:
         return {"reader_out": read[:, :512:32], "reader_qval": read[:, 512::64]}
 
 
-@pytest.fixture(scope="module", params=CLIPS)
+@pytest.fixture(scope="module", params=[(c, b) for c in CLIPS for b in ("native", "pytorch")])
 def tracked(request):
     """Everything recorded while tracking one golden clip, and its golden numbers."""
-    clip, numbers = inputs.make_clip(request.param), golden(request.param)
+    name, backend = request.param
+    if backend == "native" and extension.problem("cpu") is not None:
+        pytest.skip(f"no native op: {extension.problem('cpu')}")
+    clip, numbers = inputs.make_clip(name), golden(name)
     segmenter = released_segmenter()
     with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(sys.modules["rmnet.ops.regional_read"], "BACKEND", backend)
         recorder = Recorder(segmenter._network, monkeypatch)
 
         def frames():

@@ -25,6 +25,7 @@ _EXAMPLES = """\
   rmnet info --json | python -m json.tool
 """
 _EXTRAS = {"av": "video", "pycocotools": "coco"}  # optional packages and what installs them
+_SOURCE_HASH = "source hash"  # long, and of use only to programs
 _SUM_TOLERANCE = 1e-4  # a sum of probabilities may be this far from 1
 
 
@@ -57,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
     from rmnet.errors import RMNetError
 
     report: dict[str, Any] = {"versions": _versions(), "devices": _devices()}
-    # The native op will say here whether it is loaded and, if not, why.
-    report["regional_read"] = "PyTorch (this version has no native op)"
+    regional_read: dict[str, Any] = {"binaries": _binaries()}
+    report["regional_read"] = regional_read
     try:
         segmenter = load_segmenter(args)
     except RMNetError as error:  # what was found out so far is worth more than the error alone
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
             "dtype": args.dtype,
             "config": json.loads(segmenter.config.to_json()),
         }
+        regional_read["served_by"] = _served_by(segmenter)
         checks = self_test(segmenter)
         passed = all(check.passed for check in checks)
         report["self_test"] = {
@@ -149,10 +151,49 @@ def _devices() -> list[str]:
     return devices
 
 
+def _binaries() -> list[dict[str, Any]]:
+    """The binaries of the native op; `problem` says why one is not loaded."""
+    from rmnet.ops.extension import BINARIES
+
+    return [
+        {
+            "name": binary.name,
+            "path": None if binary.path is None else str(binary.path),
+            "problem": binary.problem,
+            "facts": binary.facts,
+        }
+        for binary in BINARIES
+    ]
+
+
+def _served_by(segmenter: RMNetSegmenter) -> str:
+    """Who computes the regional read of these weights on their device, and why not the native op."""
+    from rmnet.errors import ConfigError
+    from rmnet.ops import extension, native
+    from rmnet.ops.regional_read import is_native
+
+    config, device = segmenter.config, segmenter.device
+    read = (device, segmenter.dtype, config.key_width, config.value_width)
+    described = f"keys of {config.key_width}, values of {config.value_width}, on {device}"
+    try:
+        if is_native(*read):
+            return f"native op ({described})"
+    except ConfigError as error:
+        return f"nobody ({described}): {error}"
+    if extension.problem(device.type) is not None:
+        return f"PyTorch ({described})"  # the list of binaries says why
+    reason = native.obstacle(*read) or "faster here, or what RMNET_BACKEND says"
+    return f"PyTorch ({described}): {reason}"
+
+
 def _text(report: dict[str, Any]) -> str:
     lines = [f"{name:<14} {version}" for name, version in report["versions"].items()]
     lines += [f"{'device':<14} {device}" for device in report["devices"]]
-    lines.append(f"{'regional read':<14} {report['regional_read']}")
+    lines.append(f"{'regional read':<14} {report['regional_read'].get('served_by', '')}".rstrip())
+    for binary in report["regional_read"]["binaries"]:
+        lines.append(f"  {binary['name']:<20} {binary['problem'] or binary['path']}")
+        facts = [f"{name} {fact}" for name, fact in binary["facts"].items() if name != _SOURCE_HASH]
+        lines += [f"  {'':<20} {', '.join(facts)}"] if facts else []
     weights = report["weights"]
     if "error" in weights:
         return "\n".join([*lines, f"{'weights':<14} {weights['error']}"])

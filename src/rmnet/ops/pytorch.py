@@ -26,6 +26,8 @@ def regional_read_pytorch(
 ) -> Tensor:
     """See `rmnet.ops.regional_read`. Waits for the device: the boxes decide the shapes."""
     n, frames, h, w, _ = memory_key.shape
+    if n == 0:
+        return memory_value.new_zeros((0, h, w, memory_value.shape[4]))
     inside = cells_in_boxes(memory_boxes, h, w)
     if present is None:
         present = torch.ones((n, frames), dtype=torch.bool, device=inside.device)

@@ -1,0 +1,88 @@
+"""The regional read as a native operator: `torch.ops.rmnet.regional_read`, and what it serves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rmnet.config import ReadSemantics
+from rmnet.ops.extension import problem
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+# What the CUDA kernels are compiled for: csrc/cuda/regional_read_cuda.cu.
+CUDA_WIDTHS = ((128, 512), (64, 192))
+CUDA_CAPABILITY = (8, 0)
+
+
+def obstacle(
+    device: torch.device, dtype: torch.dtype, key_width: int, value_width: int
+) -> str | None:
+    """Why the operator does not serve such a read; None if it does."""
+    if device.type not in ("cpu", "cuda"):
+        return f"there is no native op for {device.type}"
+    not_loaded = problem(device.type)
+    if not_loaded is not None:
+        return not_loaded
+    if dtype not in DTYPES:
+        return f"keys and values of {dtype}; served: {', '.join(map(str, DTYPES))}"
+    if device.type == "cpu":
+        return None
+    if (key_width, value_width) not in CUDA_WIDTHS:
+        served = ", ".join(f"{ck}/{cv}" for ck, cv in CUDA_WIDTHS)
+        return f"widths of key/value {key_width}/{value_width}; served by CUDA: {served}"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < CUDA_CAPABILITY:
+        return f"compute capability {capability}; served: {CUDA_CAPABILITY} and later"
+    return None
+
+
+def regional_read_native(
+    query_key: Tensor,
+    memory_key: Tensor,
+    memory_value: Tensor,
+    query_boxes: Tensor,
+    memory_boxes: Tensor,
+    *,
+    present: Tensor | None,
+    semantics: ReadSemantics,
+    scale: float,
+    instruction_set: str = "best",
+) -> Tensor:
+    """See `rmnet.ops.regional_read`. Does not wait for a device; has no gradient.
+
+    Args:
+        query_key: As there.
+        memory_key: As there.
+        memory_value: As there.
+        query_boxes: As there.
+        memory_boxes: As there.
+        present: As there.
+        semantics: As there.
+        scale: As there.
+        instruction_set: On the CPU: "best", "avx512", "avx2" or "portable".
+    """
+    return torch.ops.rmnet.regional_read(
+        query_key,
+        memory_key,
+        memory_value,
+        query_boxes,
+        memory_boxes,
+        present,
+        semantics == "zeroed",
+        scale,
+        instruction_set,
+    )
+
+
+def _shape_only(
+    query_key: Tensor,
+    memory_key: Tensor,
+    memory_value: Tensor,
+    *_: object,
+) -> Tensor:
+    n, h, w, _ck = query_key.shape
+    return memory_value.new_empty((n, h, w, memory_value.shape[-1]))
+
+
+if problem("cpu") is None:  # the schema is there
+    torch.library.register_fake("rmnet::regional_read", _shape_only)

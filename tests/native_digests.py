@@ -1,0 +1,80 @@
+"""Print the SHA-256 of what the native op returns for fixed inputs, a line a case.
+
+The same binary prints the same lines on the same machine, whatever torch it runs with; .ci/run
+compares two. Needs torch, NumPy and rmnet, not what else rmnet depends on. Which binary and torch
+it was goes to stderr; exits with 1 if the native op is not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import sys
+
+import numpy as np
+import torch
+
+from rmnet.ops import extension, native
+
+OBJECTS, FRAMES, HEIGHT, WIDTH = 3, 4, 12, 17
+THREADS = 2  # who adds up what depends on it
+WIDTHS = {"released": (128, 512), "small": (64, 192), "odd": (7, 10)}
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def random_boxes(generator, *shape):
+    """(*shape, 4) int32: any box inside the grid, empty ones too."""
+    x = np.sort(generator.integers(0, WIDTH + 1, (*shape, 2)))
+    y = np.sort(generator.integers(0, HEIGHT + 1, (*shape, 2)))
+    boxes = np.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], axis=-1)
+    return torch.from_numpy(boxes.astype(np.int32))
+
+
+def random_arguments(generator, key_width, value_width, dtype):
+    """Numbers of NumPy's, whose generators stay the same, in torch's `dtype`."""
+
+    def numbers(*shape):
+        return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32)).to(dtype)
+
+    return {
+        "query_key": numbers(1, HEIGHT, WIDTH, key_width).expand(OBJECTS, -1, -1, -1),
+        "memory_key": numbers(OBJECTS, FRAMES, HEIGHT, WIDTH, key_width),
+        "memory_value": numbers(OBJECTS, FRAMES, HEIGHT, WIDTH, value_width),
+        "query_boxes": random_boxes(generator, OBJECTS),
+        "memory_boxes": random_boxes(generator, OBJECTS, FRAMES),
+        "present": torch.from_numpy(generator.random((OBJECTS, FRAMES)) < 0.8),
+    }
+
+
+def digest(tensor):
+    """Of its bytes, whatever the dtype."""
+    return hashlib.sha256(tensor.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+
+
+def main():
+    problem = extension.problem("cpu")
+    if problem is not None:
+        sys.exit(f"{problem}")
+    sys.stderr.write(f"torch {torch.__version__}, {extension.BINARIES[0].path}\n")
+    torch.set_num_threads(THREADS)
+    for widths, dtype, semantics, instruction_set in itertools.product(
+        WIDTHS, DTYPES, ("zeroed", "excluded"), ("best", "portable")
+    ):
+        key_width, value_width = WIDTHS[widths]
+        arguments = random_arguments(
+            np.random.default_rng(0), key_width, value_width, DTYPES[dtype]
+        )
+        readout = native.regional_read_native(
+            **arguments,
+            semantics=semantics,
+            scale=key_width**-0.5,
+            instruction_set=instruction_set,
+        )
+        if not readout.isfinite().all():
+            sys.exit(f"{widths} {dtype} {semantics} {instruction_set}: not finite")
+        case = f"{widths:<9}{dtype:<10}{semantics:<10}{instruction_set:<9}"
+        sys.stdout.write(f"{case}{digest(readout)}\n")
+
+
+if __name__ == "__main__":
+    main()

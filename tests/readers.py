@@ -1,0 +1,68 @@
+"""Every way this machine can compute a regional read, for tests that hold for all of them."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import pytest
+import torch
+from torch.nn.functional import pad
+
+from rmnet.ops import extension
+from rmnet.ops.native import CUDA_WIDTHS, regional_read_native
+from rmnet.ops.pytorch import regional_read_pytorch
+
+
+def _runs(instruction_set):
+    key = torch.zeros((1, 1, 1, 1, 1))
+    box = torch.tensor([[0, 0, 1, 1]], dtype=torch.int32)
+    try:
+        torch.ops.rmnet.regional_read(
+            key[:, 0], key, key, box, box[None], None, False, 1.0, instruction_set
+        )
+    except RuntimeError as error:
+        if "runs nothing of that name" in str(error):
+            return False
+        raise
+    return True
+
+
+def read_on_cuda(query_key, memory_key, memory_value, query_boxes, memory_boxes, **options):
+    """The native op on a GPU for any widths: zeros fill up to the next ones it is compiled for."""
+    ck, cv = memory_key.shape[-1], memory_value.shape[-1]
+    widths = (pair for pair in sorted(CUDA_WIDTHS) if ck <= pair[0] and cv <= pair[1])
+    wide_key, wide_value = next(widths)
+    options["present"] = None if options["present"] is None else options["present"].cuda()
+    readout = regional_read_native(
+        pad(query_key.cuda(), (0, wide_key - ck)),
+        pad(memory_key.cuda(), (0, wide_key - ck)),
+        pad(memory_value.cuda(), (0, wide_value - cv)),
+        query_boxes.cuda(),
+        memory_boxes.cuda(),
+        **options,
+    ).cpu()
+    assert readout[..., cv:].abs().sum() == 0
+    return readout[..., :cv]
+
+
+# The instruction sets that the CPU op runs with here.
+INSTRUCTION_SETS = (
+    []
+    if extension.problem("cpu") is not None
+    else [name for name in ("avx512", "avx2", "portable") if _runs(name)]
+)
+NATIVE = {
+    name: functools.partial(regional_read_native, instruction_set=name) for name in INSTRUCTION_SETS
+}
+READERS = {"pytorch": regional_read_pytorch, **NATIVE}
+
+_on_cuda = torch.cuda.is_available() or os.environ.get("RMNET_REQUIRE_CUDA") == "1"
+every_reader = pytest.mark.parametrize(
+    "read",
+    [pytest.param(read, id=name) for name, read in READERS.items()]
+    + [pytest.param(read_on_cuda, id="cuda", marks=pytest.mark.cuda)] * _on_cuda,
+)
+needs_native_op = pytest.mark.skipif(
+    not NATIVE, reason=f"the native CPU op is not there: {extension.problem('cpu')}"
+)

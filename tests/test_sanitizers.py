@@ -1,0 +1,101 @@
+"""The native CPU op never touches memory that is not its own: hundreds of shapes under sanitizers."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.cpp_extension import include_paths
+
+TESTS = Path(__file__).parent
+CSRC = TESTS.parent / "csrc"
+COMPILER = os.environ.get("CXX", "g++")
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+CASES = 200
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CSRC.is_dir(), reason="the C++ sources are not here"),
+    pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"there is no {COMPILER}"),
+]
+
+
+def runtime(name):
+    """A sanitizer's library, which has to be loaded before Python; None without it."""
+    found = subprocess.run(
+        [COMPILER, f"-print-file-name={name}"], capture_output=True, text=True, check=True
+    )
+    path = Path(found.stdout.strip())
+    return path if path.is_absolute() and path.exists() else None
+
+
+@pytest.fixture(scope="module")
+def preload():
+    libraries = [runtime("libasan.so"), runtime("libubsan.so")]
+    if None in libraries:
+        pytest.skip(f"{COMPILER} comes without the sanitizers' libraries")
+    return " ".join(map(str, libraries))
+
+
+def build(csrc, library):
+    torch_libraries = Path(torch.__file__).parent / "lib"
+    subprocess.run(
+        [
+            COMPILER, "-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-fvisibility=hidden", "-w",
+            *SANITIZERS, "-DTORCH_TARGET_VERSION=0x020b000000000000",
+            *(f"-isystem{path}" for path in include_paths()),
+            csrc / "schema.cpp", *sorted((csrc / "cpu").glob("*.cpp")),
+            "-o", library, f"-L{torch_libraries}", "-ltorch_cpu", "-lc10",
+        ],
+        check=True,
+    )  # fmt: skip
+
+
+def fuzz(library, preload, cases):
+    # LeakSanitizer would report Python's own.
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": preload,
+        "ASAN_OPTIONS": "detect_leaks=0:handle_segv=0",
+    }
+    script = TESTS / "fuzz_regional_read.py"
+    return subprocess.run(
+        [sys.executable, script, library, str(cases)],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_hundreds_of_random_reads_stay_inside_their_tensors(preload, tmp_path):
+    library = tmp_path / "op.so"
+    build(CSRC, library)
+    run = fuzz(library, preload, CASES)
+    assert run.returncode == 0, run.stderr[-4000:]
+    assert f"'best': {CASES}" in run.stdout
+    assert f"'portable': {CASES}" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong"),
+    [
+        # the last values of a row read in whole vectors, past the end of the tensor
+        ("attention_kernels.h", "if (count >= kLanes) return Simd::load(p);", "return Simd::load(p);"),
+        # too little room for the sums, inside the one allocation that all threads share
+        ("regional_read_cpu.cpp", "arena.take(rows * width)", "arena.take(rows * width - 64)"),
+    ],
+    ids=["reads beyond a tensor", "writes beyond its part"],
+)  # fmt: skip
+def test_the_check_itself_finds_a_planted_error(preload, tmp_path, file, right, wrong):
+    csrc = tmp_path / "csrc"
+    shutil.copytree(CSRC, csrc)
+    source = csrc / "cpu" / file
+    text = source.read_text()
+    assert right in text
+    source.write_text(text.replace(right, wrong))
+    library = tmp_path / "op.so"
+    build(csrc, library)
+    run = fuzz(library, preload, CASES)
+    assert run.returncode != 0
+    assert "AddressSanitizer" in run.stderr
