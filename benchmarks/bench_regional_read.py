@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
 """The regional read against other ways to compute the same, interleaved; medians and ratios.
 
-    python benchmarks/bench_regional_read.py --threads 1 --json read.json
+    python benchmarks/bench_regional_read.py --threads 1 2 --json read.json
+    python benchmarks/bench_regional_read.py --device cuda --dtype bfloat16 --objects 1 3 5
 
-Variants: `library`, what rmnet.ops.regional_read does (compact cells, an object at a time);
-`dense`, zeros everywhere and a full softmax, as the released code does; `padded`, all objects in
-one batch, each padded to the largest region.
+`native` is the operator, `pytorch` the library without it; the rest is in read_variants.py.
+GF/s count the products only; `of sgemm` is against torch's own product of two 1536 x 1536
+matrices in the same rounds. `--memory` prints what a call takes beyond its arguments.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,117 +24,190 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rmnet.ops import regional_read
-from rmnet.regions import cells_in_boxes
+from machine import describe_machine
+from read_variants import crop, crop_sdpa, crop_sdpa_heads, dense
+from rmnet.ops.native import obstacle, regional_read_native
+from rmnet.ops.pytorch import regional_read_pytorch
 
-SIZES = {"paper": (30, 54, 128, 512), "small": (15, 27, 64, 192)}  # h, w, ck, cv
-SEMANTICS = "excluded"
+SIZES = {"paper": (30, 54, 128, 512), "small": (30, 54, 64, 192)}  # h, w, ck, cv
+GEMM = 1536
+SECONDS_A_CASE = 6.0
+
+
+def _library(read: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+    scale = arguments[0].shape[-1] ** -0.5
+    return read(*arguments, present=None, semantics="excluded", scale=scale)
+
+
+VARIANTS: dict[str, Callable[..., Tensor]] = {
+    "native": functools.partial(_library, regional_read_native),
+    "pytorch": functools.partial(_library, regional_read_pytorch),
+    "dense": dense,
+    "crop": crop,
+    "crop_sdpa": crop_sdpa,
+    "crop_sdpa_heads": crop_sdpa_heads,
+}
 
 
 def main() -> None:
     """Print a row a case."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--repeats", type=int, default=11)
-    parser.add_argument("--sizes", nargs="*", choices=SIZES, default=list(SIZES))
-    parser.add_argument("--frames", nargs="*", type=int, default=[5, 10])
-    parser.add_argument("--objects", nargs="*", type=int, default=[1, 3, 8])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
+    parser.add_argument("--size", choices=SIZES, default="paper")
+    parser.add_argument("--frames", nargs="*", type=int, default=[5, 10, 20])
+    parser.add_argument("--objects", nargs="*", type=int, default=[1])
     parser.add_argument("--shares", nargs="*", type=float, default=[0.05, 0.2, 0.5, 1.0])
+    parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
+    parser.add_argument("--memory", action="store_true", help="peak MB of each variant, not times")
+    parser.add_argument("--repeats", type=int, help="rounds (default: about 6 s a case)")
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    given = parser.parse_args()
+    in_the_way = obstacle(
+        torch.device(given.device), getattr(torch, given.dtype), *SIZES[given.size][2:]
+    )
+    if "native" in given.variants and in_the_way:
+        raise SystemExit(f"no native op: {in_the_way}; or choose other --variants")
+    rows = memory_rows(given) if given.memory else time_rows(given)
+    if given.json:
+        report = {**describe_machine(given.device), "size": given.size, "dtype": given.dtype}
+        given.json.write_text(json.dumps({**report, "rows": rows}, indent=1) + "\n")
+
+
+def time_rows(given: argparse.Namespace) -> list[dict[str, object]]:
+    """Measure and print every case."""
     rows = []
-    print(f"{'size':<7}{'T':>3}{'n':>3}{'share':>7}   ms: " + "".join(f"{v:>10}" for v in VARIANTS))
-    for size in arguments.sizes:
-        for frames in arguments.frames:
-            for n in arguments.objects:
-                for share in arguments.shares:
-                    inputs = make_inputs(*SIZES[size], frames=frames, n=n, share=share)
-                    times = measure(inputs, arguments.repeats)
-                    rows.append({"size": size, "T": frames, "n": n, "share": share, "ms": times})
-                    cells = "".join(f"{1000 * t:>10.2f}" for t in times.values())
-                    ratios = ", ".join(
-                        f"{name} {t / times['library']:.2f}x"
-                        for name, t in times.items()
-                        if name != "library"
-                    )
-                    print(f"{size:<7}{frames:>3}{n:>3}{share:>7.2f}       {cells}   {ratios}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1))
+    print("threads  T  n share |  ms: " + "".join(f"{name:>16}" for name in given.variants))
+    for threads in given.threads if given.device == "cpu" else [1]:
+        torch.set_num_threads(threads)
+        for frames in given.frames:
+            for n in given.objects:
+                for share in given.shares:
+                    row = {"threads": threads, "T": frames, "n": n, "share": share}
+                    inputs = make_inputs(given, frames, n, share)
+                    row.update(measure(given, inputs))
+                    rows.append(row)
+                    times = row["ms"]
+                    print(f"{threads:>7}{frames:>3}{n:>3}{share:>6.2f} |      "
+                          + "".join(f"{times[v]:>9.3f}{times[v] / times[given.variants[0]]:>6.2f}x"
+                                    for v in given.variants)
+                          + f"  {row['gflops']:.0f} GF/s, {row['of_sgemm']:.2f} of sgemm",
+                          flush=True)  # fmt: skip
+    return rows
 
 
-def make_inputs(
-    h: int, w: int, ck: int, cv: int, *, frames: int, n: int, share: float
-) -> tuple[Tensor, ...]:
+def make_inputs(given: argparse.Namespace, frames: int, n: int, share: float) -> list[Tensor]:
     """Random keys and values, and boxes of about `share` of the grid, a different place each."""
+    h, w, ck, cv = SIZES[given.size]
     g = torch.Generator().manual_seed(0)
     bh, bw = max(1, round(h * share**0.5)), max(1, round(w * share**0.5))
     y0 = torch.randint(0, h - bh + 1, (n, frames + 1), generator=g)
     x0 = torch.randint(0, w - bw + 1, (n, frames + 1), generator=g)
     boxes = torch.stack((x0, y0, x0 + bw, y0 + bh), dim=-1).int()
-    return (
+    numbers = [
         torch.randn((1, h, w, ck), generator=g).expand(n, -1, -1, -1),
         torch.randn((n, frames, h, w, ck), generator=g),
         torch.randn((n, frames, h, w, cv), generator=g),
-        boxes[:, 0],
-        boxes[:, 1:],
-    )
+    ]
+    dtype = getattr(torch, given.dtype)
+    return [x.to(given.device, dtype) for x in numbers] + [
+        x.contiguous().to(given.device) for x in (boxes[:, 0], boxes[:, 1:])
+    ]
 
 
-def measure(inputs: tuple[Tensor, ...], repeats: int) -> dict[str, float]:
-    """Median seconds of each variant, in turns."""
-    want = VARIANTS["library"](*inputs)
-    times: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    for name, variant in VARIANTS.items():  # also the warm-up
-        if not torch.allclose(variant(*inputs), want, atol=1e-4):
+def measure(given: argparse.Namespace, inputs: list[Tensor]) -> dict[str, object]:
+    """Median milliseconds of each variant, taken in turns, and rates of the first."""
+    calls = {name: functools.partial(VARIANTS[name], *inputs) for name in given.variants}
+    want = calls[given.variants[0]]().float()
+    tolerance = 1e-4 if given.dtype == "float32" else 2e-2
+    for name, call in calls.items():  # also the warm-up
+        if not torch.allclose(call().float(), want, atol=tolerance):
             raise SystemExit(f"{name} computes something else")
+    square = torch.randn((GEMM, GEMM), device=given.device, dtype=inputs[1].dtype)
+    calls["sgemm"] = lambda: square @ square
+    one_round = sum(seconds(call, given.device) for call in calls.values())
+    repeats = given.repeats or max(5, min(200, int(SECONDS_A_CASE / one_round)))
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
-        for name, variant in VARIANTS.items():
-            start = time.perf_counter()
-            variant(*inputs)
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+        for name, call in calls.items():
+            times[name].append(seconds(call, given.device))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    sgemm = 2 * GEMM**3 / medians.pop("sgemm")
+    rate = 2 * multiply_adds(inputs) / medians[given.variants[0]]
+    return {
+        "ms": {name: round(1000 * value, 4) for name, value in medians.items()},
+        "gflops": round(rate / 1e9, 1),
+        "of_sgemm": round(rate / sgemm, 3),
+        "repeats": repeats,
+    }
 
 
-def library(qk: Tensor, mk: Tensor, mv: Tensor, qb: Tensor, mb: Tensor) -> Tensor:
-    """What the library does."""
-    return regional_read(qk, mk, mv, qb, mb, semantics=SEMANTICS, scale=qk.shape[-1] ** -0.5)
+def seconds(call: Callable[[], object], device: str) -> float:
+    """Time of one call, to its end."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
-def dense(qk: Tensor, mk: Tensor, mv: Tensor, qb: Tensor, mb: Tensor) -> Tensor:
-    """Every cell against every cell, what is outside masked away."""
-    h, w, ck = mk.shape[2:]
-    inside = cells_in_boxes(mb, h, w).flatten(1)
-    scores = qk.flatten(1, 2) @ mk.flatten(1, 3).transpose(1, 2) * ck**-0.5
-    scores = scores.masked_fill(~inside[:, None], -torch.inf)
-    read = (scores.softmax(dim=2) @ mv.flatten(1, 3)).unflatten(1, (h, w))
-    return read * cells_in_boxes(qb, h, w)[..., None]
+def multiply_adds(inputs: list[Tensor]) -> int:
+    """Of both products, over the cells inside the boxes."""
+    query_key, _, memory_value, query_boxes, memory_boxes = inputs
+    queries, cells = (
+        ((b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])).long()
+        for b in (query_boxes, memory_boxes)
+    )
+    return int((queries * cells.sum(1)).sum()) * (query_key.shape[-1] + memory_value.shape[-1])
 
 
-def padded(qk: Tensor, mk: Tensor, mv: Tensor, qb: Tensor, mb: Tensor) -> Tensor:
-    """One batched product for all objects, regions padded to the largest."""
-    n, _, h, w, ck = mk.shape
-    memory, queries = cells_in_boxes(mb, h, w).flatten(1), cells_in_boxes(qb, h, w).flatten(1)
-    m_index, m_real = compact(memory)
-    q_index, q_real = compact(queries)
-    rows = torch.arange(n)[:, None]
-    keys = mk.flatten(1, 3)[rows, m_index]
-    values = mv.flatten(1, 3)[rows, m_index]
-    scores = qk.flatten(1, 2)[rows, q_index] @ keys.transpose(1, 2) * ck**-0.5
-    weights = scores.masked_fill(~m_real[:, None], -torch.inf).softmax(dim=2)
-    out = values.new_zeros((n, h * w + 1, values.shape[2]))  # padding goes to the last row
-    out[rows, torch.where(q_real, q_index, h * w)] = weights @ values
-    return out[:, :-1].unflatten(1, (h, w))
+def memory_rows(given: argparse.Namespace) -> list[dict[str, object]]:
+    """Peak memory of one call of each variant, each in a process of its own (Linux)."""
+    rows = []
+    for frames in given.frames:
+        for share in given.shares:
+            for variant in given.variants:
+                code = (
+                    f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+                    f"import bench_regional_read as b; b.print_peak({variant!r}, {given.size!r}, "
+                    f"{frames}, {share}, {max(given.threads)}, {given.dtype!r})"
+                )  # fmt: skip
+                found = subprocess.run(
+                    [sys.executable, "-c", code], capture_output=True, text=True, check=True
+                )
+                rows.append({"T": frames, "share": share, "variant": variant,
+                             "threads": max(given.threads), "MB": float(found.stdout)})  # fmt: skip
+                print(
+                    f"T {frames:>2} share {share:.2f} {variant:<16} {float(found.stdout):8.1f} MB"
+                )
+    return rows
 
 
-def compact(inside: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices (n, most) of the true cells of (n, cells), and which of them are real."""
-    most = int(inside.sum(dim=1).max())
-    index = inside.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
-    return index, inside.gather(1, index)
+def print_peak(
+    variant: str, size: str, frames: int, share: float, threads: int, dtype: str
+) -> None:
+    """Print the MB by which the second call raises this process's peak, its result included."""
+    torch.set_num_threads(threads)
+    options = argparse.Namespace(size=size, device="cpu", dtype=dtype)
+    small = make_inputs(options, 1, 1, 0.05)
+    VARIANTS[variant](*small)  # loads code, starts threads
+    inputs = make_inputs(options, frames, 1, share)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = _status("VmRSS")
+    VARIANTS[variant](*inputs)
+    print((_status("VmHWM") - before) / 1024)
 
 
-VARIANTS: dict[str, Callable[..., Tensor]] = {"library": library, "dense": dense, "padded": padded}
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1])
+    raise ValueError(f"/proc/self/status has no {name}")
 
 
 if __name__ == "__main__":
