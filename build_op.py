@@ -142,7 +142,7 @@ def find_torch() -> Torch:
     if spec is None or spec.origin is None:
         raise NotBuiltError(
             "torch was not there yet when rmnet was installed; now that it is, "
-            "`pip install --force-reinstall --no-deps .` builds it"
+            "`pip install --force-reinstall --no-deps .` builds it (uv: with --no-build-isolation)"
         )
     folder = Path(spec.origin).parent
     facts = runpy.run_path(str(folder / "version.py"))

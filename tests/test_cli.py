@@ -426,7 +426,7 @@ def test_info_says_what_was_built_of_the_native_op_and_why_the_rest_was_not(call
     ("backend", "problem", "expected"),
     [
         ("native", None, "native op (keys of 8, values of 12, on cpu)"),
-        ("pytorch", None, "PyTorch (keys of 8, values of 12, on cpu): faster here, or what"),
+        ("pytorch", None, "PyTorch (keys of 8, values of 12, on cpu): RMNET_BACKEND is"),
         ("auto", "is not built: no luck", "PyTorch (keys of 8, values of 12, on cpu)"),
         ("native", "is not built: no luck", "nobody (keys of 8, values of 12, on cpu): RMNET_BACK"),
     ],

@@ -102,10 +102,13 @@ def test_float64_keys_are_served_by_pytorch():
 def test_without_vector_instructions_pytorch_is_preferred_but_the_op_can_be_forced(monkeypatch):
     monkeypatch.setattr(native, "problem", lambda _: None)
     monkeypatch.setattr(regional_read_module, "instruction_set", lambda: "portable")
-    for backend, expected in (("auto", False), ("native", True), ("pytorch", False)):
+    for backend, reason in (
+        ("auto", "faster on a processor without AVX2"),
+        ("native", None),
+        ("pytorch", "RMNET_BACKEND is 'pytorch'"),
+    ):
         monkeypatch.setattr(regional_read_module, "BACKEND", backend)
-        served = regional_read_module.is_native(CPU, torch.float32, 8, 16)
-        assert served is expected
+        assert regional_read_module.why_pytorch(CPU, torch.float32, 8, 16) == reason
 
 
 def test_a_missing_binary_is_named_when_the_native_op_is_forced(monkeypatch):
@@ -123,11 +126,29 @@ def test_what_cuda_does_not_serve_is_said(monkeypatch):
     assert "100/512; served by CUDA: 128/512, 64/192" in native.obstacle(
         cuda, torch.float16, 100, 512
     )
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
-    assert "capability (7, 5)" in native.obstacle(cuda, torch.float16, 128, 512)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
-    assert native.obstacle(cuda, torch.float16, 128, 512) is None
     assert "no native op for mps" in native.obstacle(torch.device("mps"), torch.float16, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("built_for", "capability", "runs"),
+    [
+        (["8.0", "9.0+PTX"], (9, 0), True),
+        (["8.0", "9.0+PTX"], (8, 6), True),
+        (["8.0", "9.0+PTX"], (12, 0), True),
+        (["8.0", "9.0+PTX"], (7, 5), False),
+        (["8.0"], (9, 0), False),
+        (["8.6"], (8, 0), False),
+        (["9.0a"], (9, 0), True),
+        ([], (9, 0), False),
+    ],
+)
+def test_a_device_is_served_if_the_binary_has_code_for_it(monkeypatch, built_for, capability, runs):
+    monkeypatch.setattr(native, "problem", lambda _: None)
+    monkeypatch.setattr(native, "architectures", lambda: built_for)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    reason = native.obstacle(torch.device("cuda", 0), torch.float16, 128, 512)
+    assert (reason is None) is runs
+    assert runs or f"capability {capability}; the binary is for" in reason
 
 
 def test_cuda_serves_the_widths_of_both_published_and_packaged_network():

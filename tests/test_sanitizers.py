@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.cpp_extension import include_paths
 
 TESTS = Path(__file__).parent
 CSRC = TESTS.parent / "csrc"
@@ -41,14 +40,14 @@ def preload():
 
 
 def build(csrc, library):
-    torch_libraries = Path(torch.__file__).parent / "lib"
+    torch_folder = Path(torch.__file__).parent
     subprocess.run(
         [
             COMPILER, "-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-fvisibility=hidden", "-w",
             *SANITIZERS, "-DTORCH_TARGET_VERSION=0x020b000000000000",
-            *(f"-isystem{path}" for path in include_paths()),
+            "-isystem", torch_folder / "include",
             csrc / "schema.cpp", *sorted((csrc / "cpu").glob("*.cpp")),
-            "-o", library, f"-L{torch_libraries}", "-ltorch_cpu", "-lc10",
+            "-o", library, f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10",
         ],
         check=True,
     )  # fmt: skip

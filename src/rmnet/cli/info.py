@@ -169,21 +169,15 @@ def _binaries() -> list[dict[str, Any]]:
 def _served_by(segmenter: RMNetSegmenter) -> str:
     """Who computes the regional read of these weights on their device, and why not the native op."""
     from rmnet.errors import ConfigError
-    from rmnet.ops import extension, native
-    from rmnet.ops.regional_read import is_native
+    from rmnet.ops.regional_read import why_pytorch
 
     config, device = segmenter.config, segmenter.device
-    read = (device, segmenter.dtype, config.key_width, config.value_width)
     described = f"keys of {config.key_width}, values of {config.value_width}, on {device}"
     try:
-        if is_native(*read):
-            return f"native op ({described})"
+        reason = why_pytorch(device, segmenter.dtype, config.key_width, config.value_width)
     except ConfigError as error:
         return f"nobody ({described}): {error}"
-    if extension.problem(device.type) is not None:
-        return f"PyTorch ({described})"  # the list of binaries says why
-    reason = native.obstacle(*read) or "faster here, or what RMNET_BACKEND says"
-    return f"PyTorch ({described}): {reason}"
+    return f"native op ({described})" if reason is None else f"PyTorch ({described}): {reason}"
 
 
 def _text(report: dict[str, Any]) -> str:

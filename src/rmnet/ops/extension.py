@@ -51,6 +51,11 @@ def instruction_set() -> str | None:
     return BINARIES[0].facts.get("instruction set")
 
 
+def architectures() -> list[str]:
+    """What `rmnet._C_cuda` was compiled for, such as "8.0" and "9.0+PTX"; empty without it."""
+    return BINARIES[1].facts.get("architectures", "").split()
+
+
 def load_binaries(package: Path) -> tuple[Binary, Binary]:
     """Load what was built into a package's folder, the CPU's binary first.
 

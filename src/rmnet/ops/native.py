@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 
 from rmnet.config import ReadSemantics
-from rmnet.ops.extension import problem
+from rmnet.ops.extension import architectures, problem
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # What the CUDA kernels are compiled for: csrc/cuda/regional_read_cuda.cu.
 CUDA_WIDTHS = ((128, 512), (64, 192))
-CUDA_CAPABILITY = (8, 0)
 
 
 def obstacle(
@@ -31,9 +30,19 @@ def obstacle(
         served = ", ".join(f"{ck}/{cv}" for ck, cv in CUDA_WIDTHS)
         return f"widths of key/value {key_width}/{value_width}; served by CUDA: {served}"
     capability = torch.cuda.get_device_capability(device)
-    if capability < CUDA_CAPABILITY:
-        return f"compute capability {capability}; served: {CUDA_CAPABILITY} and later"
+    built_for = architectures()
+    if not any(_runs(name, capability) for name in built_for):
+        return f"compute capability {capability}; the binary is for {', '.join(built_for)}"
     return None
+
+
+def _runs(architecture: str, capability: tuple[int, int]) -> bool:
+    """Whether code for an architecture, such as "9.0" or "9.0+PTX", runs on a device."""
+    number, _, intermediate = architecture.partition("+")
+    major, minor = (int("".join(filter(str.isdigit, part))) for part in number.split("."))
+    if intermediate:  # the driver compiles it for every later device
+        return capability >= (major, minor)
+    return capability[0] == major and capability[1] >= minor
 
 
 def regional_read_native(

@@ -84,7 +84,7 @@ def regional_read(
     )
     read = regional_read_pytorch
     served = (memory_key.device, memory_key.dtype, memory_key.shape[4], memory_value.shape[4])
-    if not wants_gradient and is_native(*served):
+    if not wants_gradient and why_pytorch(*served) is None:
         read = regional_read_native
     return read(
         query_key,
@@ -98,18 +98,25 @@ def regional_read(
     )
 
 
-def is_native(device: torch.device, dtype: torch.dtype, key_width: int, value_width: int) -> bool:
-    """Whether the native operator serves such reads, without gradients."""
+def why_pytorch(
+    device: torch.device, dtype: torch.dtype, key_width: int, value_width: int
+) -> str | None:
+    """Why PyTorch serves such reads, even without gradients; None if the native operator does.
+
+    Raises:
+        ConfigError: RMNET_BACKEND is "native" and the operator does not serve this.
+    """
     if BACKEND == "pytorch":
-        return False
+        return "RMNET_BACKEND is 'pytorch'"
     in_the_way = obstacle(device, dtype, key_width, value_width)
     if BACKEND == "native" and in_the_way is not None:
         raise ConfigError(
             f"RMNET_BACKEND is 'native', but {in_the_way}; unset it, or see what `rmnet info` says"
         )
-    # Without vector instructions of our own, PyTorch's products are two to three times as fast.
-    slow = device.type == "cpu" and instruction_set() == "portable"
-    return in_the_way is None and not (BACKEND == "auto" and slow)
+    plain = device.type == "cpu" and instruction_set() == "portable"
+    if BACKEND == "auto" and in_the_way is None and plain:
+        return "faster on a processor without AVX2"
+    return in_the_way
 
 
 def _check_tensors(
