@@ -15,9 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from machine import describe_machine
 from rmnet.metrics import contour_accuracy
 
 Mask = NDArray[np.bool_]
@@ -57,7 +56,18 @@ def main() -> None:
     total = {name: sum(row["ms"][name] for row in rows) for name in VARIANTS}
     print(f"all cases: {times_library(total)}")
     if arguments.json:
-        arguments.json.write_text(json.dumps({**machine(), "rows": rows}, indent=2) + "\n")
+        arguments.json.write_text(
+            json.dumps(
+                {
+                    **describe_machine(),
+                    "opencv": cv2.__version__,
+                    "numpy": np.__version__,
+                    "rows": rows,
+                },
+                indent=2,
+            )
+            + "\n"
+        )
 
 
 def blob(share: float, *, wobble: float) -> Mask:
@@ -180,20 +190,6 @@ def f_score(predicted_near: int, predicted: int, true_near: int, true: int) -> f
     """The harmonic mean of precision and recall."""
     precision, recall = predicted_near / predicted, true_near / true
     return 2 * precision * recall / (precision + recall)
-
-
-def machine() -> dict[str, object]:
-    """What the numbers depend on."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-        "machine": platform.machine(),
-        "commit": commit.stdout.strip(),
-    }
 
 
 VARIANTS: dict[str, Callable[[Mask, Mask], float]] = {

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
-import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import rmnet
+from machine import describe_machine
 from rmnet.davis import SequenceScores, evaluate_sequence, summarise
 from rmnet.label_png import read_label_png, write_label_png
 from rmnet.video import open_frames
@@ -66,7 +64,7 @@ def main() -> None:
                 f"J&F {mean['J&F-Mean']:.3f}, floor {floor:.3f}"
             )
     if arguments.json:
-        report = {"rmnet": rmnet.__version__, **machine(), "options": describe(arguments)}
+        report = {"rmnet": rmnet.__version__, **describe_machine(), "options": describe(arguments)}
         report |= {"means": means, "clips": rows}
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
 
@@ -115,29 +113,6 @@ def run_clip(segmenter, root, name, *, size, flow, save):  # noqa: ANN001, ANN20
         "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     return row, scores, floor
-
-
-def machine() -> dict[str, object]:
-    """What the numbers depend on."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "processor": processor(),
-        "commit": commit.stdout.strip(),
-    }
-
-
-def processor() -> str:
-    """The processor's name."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def describe(arguments: argparse.Namespace) -> dict[str, object]:
