@@ -7,6 +7,7 @@ import ipaddress
 import os
 import random
 import socket
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ import pytest
 import torch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# Scripts, which import the modules beside them; last, so that they hide no other module.
+sys.path += [str(REPOSITORY / "training"), str(REPOSITORY / "benchmarks")]
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
 

@@ -3,214 +3,238 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch import Tensor
-from torch.nn import functional as F
 
-TRAINING = Path(__file__).resolve().parents[1] / "training"
-sys.path.insert(0, str(TRAINING))  # the commands are scripts beside their modules
+import batches
+import objective
+import parallel
+from arguments import chosen_device
+from draw_curves import draw, read_curves
+from export import join
+from phases import MarginRanges
+from render import Clips
+from rmnet.network.rmnet import RMNet
+from rmnet.weights import load_network, save_network
+from runs import read_checkpoint
+from sources import Sources
+from strict_json import TrainingConfigError
+from train import train
+from train_flow import mirrored_pairs, train_flow
+from training_tools import CLIPS, PHASE, TINY, assert_same_state, write_folder
 
-import objective  # noqa: E402
-import parallel  # noqa: E402
-import runs  # noqa: E402
-import schedule  # noqa: E402
-from data import make_batch  # noqa: E402
-from export import join  # noqa: E402
-from layers import Recipe  # noqa: E402
-from rmnet.warp import backward_warp  # noqa: E402
-from sources import HELD_OUT, Sources, cut  # noqa: E402
-from train import train  # noqa: E402
-from train_flow import train_flow  # noqa: E402
-
-TINY = replace(
-    runs.SMALL,
-    stem_width=4,
-    stage_widths=(4, 8, 8),
-    stage_depths=(1, 1, 1),
-    key_width=4,
-    value_width=8,
-    decoder_widths=(8, 4, 4),
-    flow_widths=(4, 4, 4, 8, 8),
-)
-PAIRS = Recipe(96, 128, batch=6, objects=2, colour=0)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    pack = root / "train" / "stills-a" / "blobs"
-    for number in range(4):
-        write_still(pack / f"{number}.jpg", rng, centre=(60 + 8 * number, 70))
-    for clip in ("ball", HELD_OUT[0]):
-        for t in range(8):
-            write_still(
-                root / "train" / "davis" / clip / f"{t:05}.jpg", rng, centre=(50 + 4 * t, 60)
-            )
-    return Sources(root)
+def data(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("data"))
 
 
-def write_still(path: Path, rng: np.random.Generator, *, centre: tuple[int, int]) -> None:
-    """A smooth picture with an ellipse on it, which has another colour."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    coarse = torch.from_numpy(rng.uniform(40, 210, (1, 3, 5, 6))).float()
-    smooth = F.interpolate(coarse, (128, 160), mode="bicubic")[0].permute(1, 2, 0).numpy()
-    y, x = np.mgrid[:128, :160]
-    mask = ((x - centre[0]) / 26) ** 2 + ((y - centre[1]) / 20) ** 2 < 1
-    smooth[mask] = 255 - smooth[mask]
-    Image.fromarray(smooth.clip(0, 255).astype(np.uint8)).save(path, quality=95)
-    Image.fromarray(mask.astype(np.uint8)).save(path.with_suffix(".png"))
+@pytest.fixture(scope="module")
+def sources(data):
+    return Sources.read([data])
 
 
-def tiny_recipe(progress: float, rng: np.random.Generator) -> Recipe:
-    return Recipe(64, 64, frames=3, objects=int(rng.integers(1, 3)), batch=2, real=0.4)
-
-
-def tiny_pairs(progress: float, rng: np.random.Generator) -> Recipe:
-    return Recipe(64, 64, batch=2)
-
-
-@pytest.mark.parametrize("real", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("objects", [1, 3])
-def test_clips_have_the_shapes_and_ranges_they_state(sources, real, objects):
-    recipe = Recipe(64, 96, frames=3, objects=objects, batch=4, real=real)
-    clips = make_batch(sources, recipe, np.random.default_rng(1))
-    assert clips.frames.shape == (4, 3, 3, 64, 96)
-    assert clips.frames.dtype == torch.uint8
-    assert clips.masks.shape == (4, 3, objects, 64, 96)
-    assert clips.masks.min() >= 0
-    # Each pixel is seen of one object at most, up to the blend of a border.
-    assert clips.masks.sum(2).max() <= 1 + 1e-5
-    assert (clips.masks[:, 0].sum((-2, -1)) >= 60).all()
-    pairs = 2 if real == 0 else 0
-    assert clips.flow.shape == (4, pairs, 2, 64, 96)
-    assert clips.visible.shape == (4, pairs, 64, 96)
-
-
-def test_same_seed_makes_same_clips_and_another_makes_others(sources):
-    recipe = Recipe(64, 64, frames=2, batch=3, real=0.4)
-    first, again, other = (
-        make_batch(sources, recipe, np.random.default_rng(seed)) for seed in (5, 5, 6)
-    )
-    assert torch.equal(first.frames, again.frames)
-    assert torch.equal(first.masks, again.masks)
-    assert not torch.equal(first.frames, other.frames)
-
-
-def test_stated_flow_carries_the_last_frame_onto_this_one(sources):
-    clips = make_batch(sources, PAIRS, np.random.default_rng(2))
-    frames, flow = clips.frames.float(), clips.flow[:, 0]
-    # Half a pixel inside what is visible: layers blend at their borders.
-    seen = -F.max_pool2d(-clips.visible.float(), 5, 1, 2) > 0
-    off = pixel_error(backward_warp(frames[:, 0], flow), frames[:, 1], seen)
-    moved = pixel_error(frames[:, 0], frames[:, 1], seen)
-    assert seen.float().mean() > 0.4
-    assert off < 2
-    assert moved > 4 * off
-    assert pixel_error(backward_warp(frames[:, 0], -flow), frames[:, 1], seen) > moved
-
-
-def pixel_error(found: Tensor, wanted: Tensor, seen: Tensor) -> float:
-    return float((found - wanted).abs().mean(1, keepdim=True)[seen].mean())
-
-
-def test_stated_flow_carries_the_masks(sources):
-    clips = make_batch(sources, PAIRS, np.random.default_rng(3))
-    carried = backward_warp(clips.masks[:, 0], clips.flow[:, 0])
-    difference = (carried - clips.masks[:, 1]).abs() * clips.visible[:, 0, None]
-    assert difference.mean() < 0.01
-
-
-def test_cutout_keeps_its_place_when_shrunk():
-    mask = torch.zeros(64, 80, dtype=torch.bool)
-    mask[8:56, 16:72] = True
-    whole = cut(torch.zeros(3, 64, 80, dtype=torch.uint8), mask, whole=True)
-    small, scale = whole.shrunk_for(0.3)
-    assert scale == pytest.approx(0.6)
-    y, x = torch.meshgrid(*map(torch.arange, small.picture.shape[1:]), indexing="ij")
-    weight = small.picture[3] / small.picture[3].sum()
-    assert small.centre == pytest.approx((float((x * weight).sum()), float((y * weight).sum())))
-
-
-def test_held_out_clips_are_not_among_the_training_clips(sources):
-    assert set(sources.videos) == {"ball"}
-    assert set(sources.held_out) == {HELD_OUT[0]}
-
-
-def test_missing_data_says_what_is_expected(tmp_path):
-    with pytest.raises(FileNotFoundError, match="--data"):
-        Sources(tmp_path)
-
-
-def test_learning_rate_rises_then_falls_to_its_end():
-    rates = [schedule.learning_rate(p, peak=1.0, end=0.01) for p in np.linspace(0, 1, 101)]
-    top = int(np.argmax(rates))
-    assert rates[top] == pytest.approx(1.0)
-    assert top == 3
-    assert rates[-1] == pytest.approx(0.01)
-    assert sorted(rates[top:], reverse=True) == rates[top:]
-
-
-def test_hardest_pixels_alone_count_towards_the_end():
-    logits = torch.zeros(1, 2, 4, 4)
-    logits[:, 1, 0] = -9  # four pixels are surely, and wrongly, background
-    masks = torch.ones(1, 2, 1, 4, 4)
-    everything = objective.segmentation_loss([logits], masks, hardest=1.0)
-    hardest = objective.segmentation_loss([logits], masks, hardest=0.25)
-    assert hardest - everything == pytest.approx(0.75 * (9 - np.log(2)), abs=1e-2)
+def command(run, sources, out, **settings):
+    """Train in this process."""
+    settings = {"workers": 0, **settings}
+    if run == "flow":
+        return train_flow(sources, TINY, out, **settings)
+    return train(sources, TINY, settings.pop("phase", PHASE), out, **settings)
 
 
 @pytest.mark.parametrize("run", ["segmentation", "flow"])
 def test_resumed_run_equals_uninterrupted_one(sources, tmp_path, run):
-    command, draw = {"segmentation": (train, tiny_recipe), "flow": (train_flow, tiny_pairs)}[run]
-    settings = {"clips": 8, "config": TINY, "workers": 0, "draw": draw}
-    whole = command(sources, tmp_path / "whole", **settings)
-    command(sources, tmp_path / "parts", stop_after=4, **settings)
-    resumed = command(sources, tmp_path / "parts", **settings)
+    whole = command(run, sources, tmp_path / "whole")
+    command(run, sources, tmp_path / "parts", stop_after=4)
+    resumed = command(run, sources, tmp_path / "parts", workers=1)
     assert_same_state(whole.state_dict(), resumed.state_dict())
-    states = [
-        torch.load(tmp_path / part / "checkpoint.pt", weights_only=True)
-        for part in ("whole", "parts")
-    ]
+    states = [read_checkpoint(tmp_path / part) for part in ("whole", "parts")]
     assert states[0]["seen"] == states[1]["seen"] == 8
     assert_same_state(states[0]["module"], states[1]["module"])
 
 
-def assert_same_state(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.equal(value, second[name]), name
+@pytest.mark.parametrize("loss", ["hardest", "lovasz"])
+def test_frozen_phase_trains_weights_and_keeps_statistics(sources, tmp_path, loss):
+    command("segmentation", sources, tmp_path / "first")
+    phase = replace(
+        PHASE, name="large", start="average", freeze_batchnorm=True, loss=loss,
+        through_estimates=loss == "lovasz",
+    )  # fmt: skip
+    command("segmentation", sources, tmp_path / "next", phase=phase, origin=str(tmp_path / "first"))
+    before = read_checkpoint(tmp_path / "first")["average"]
+    after = read_checkpoint(tmp_path / "next")["module"]
+    same = {name: torch.equal(value, after[name]) for name, value in before.items()}
+    assert all(same[name] for name in same if "running_" in name)
+    assert not same["query_encoder.stem.weight"]
+    assert not same["query_encoder.stem_norm.weight"]
+
+
+def test_phase_that_continues_takes_the_optimiser_along(sources, tmp_path):
+    command("segmentation", sources, tmp_path / "first")
+    phase = replace(PHASE, name="clips", start="continue", span=(0.5, 1.0))
+    folder = tmp_path / "next"
+    command("segmentation", sources, folder, phase=phase, origin=str(tmp_path / "first"))
+    before, after = (read_checkpoint(tmp_path / name) for name in ("first", "next"))
+    steps = [next(iter(state["optimiser"]["state"].values()))["step"] for state in (before, after)]
+    assert steps == [4, 8]
+    assert after["average_steps"] == 8
+    assert after["seen"] == 8
+
+
+def test_phase_starts_from_weights_of_the_same_network(sources, tmp_path):
+    phase = replace(PHASE, start="average")
+    wide = RMNet(replace(TINY.network, key_width=8))
+    save_network(wide, tmp_path / "wide")
+    save_network(RMNet(replace(TINY.network, size=320)), tmp_path / "same")
+    with pytest.raises(TrainingConfigError, match="key_width 8, not 4"):
+        command("segmentation", sources, tmp_path / "a", phase=phase, origin=str(tmp_path / "wide"))
+    out = tmp_path / "b"
+    command("segmentation", sources, out, phase=phase, origin=str(tmp_path / "same"))
+    # The weights came with a flow, so the run's own export can be used as it is.
+    flow, began = (load_network(folder).flow.conv1.weight for folder in (out, tmp_path / "same"))
+    assert torch.equal(flow, began.half().float())
+    assert join(out, None).config.size == TINY.network.size
+    checks = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [line["seen"] for line in checks] == [0, 8]  # what it began with, too
+
+
+@pytest.mark.parametrize(
+    ("start", "origin", "told"),
+    [
+        ("random", "rmnet-small", "leave --from out"),
+        ("average", None, "give --from"),
+        ("continue", "rmnet-small", "holds no checkpoint.pt"),
+    ],
+)
+def test_wrong_start_says_what_to_give(sources, tmp_path, start, origin, told):
+    with pytest.raises(TrainingConfigError, match=told):
+        command("segmentation", sources, tmp_path, phase=replace(PHASE, start=start), origin=origin)
+
+
+def test_folder_of_another_phase_is_refused(sources, tmp_path):
+    command("segmentation", sources, tmp_path, stop_after=2)
+    with pytest.raises(TrainingConfigError, match=r"another phase \(tiny\)"):
+        command("segmentation", sources, tmp_path, phase=replace(PHASE, name="other"))
 
 
 def test_both_runs_join_into_one_network(sources, tmp_path):
-    settings = {"clips": 2, "config": TINY, "workers": 0}
-    network = train(sources, tmp_path / "small", draw=tiny_recipe, **settings)
-    flow = train_flow(sources, tmp_path / "flow", draw=tiny_pairs, **settings)
-    checkpoints = (tmp_path / name / "checkpoint.pt" for name in ("small", "flow"))
-    joined = join(*checkpoints, config=TINY)
+    network = command("segmentation", sources, tmp_path / "small", clips=2)
+    flow = command("flow", sources, tmp_path / "flow", clips=2)
+    with pytest.raises(TrainingConfigError, match="never trained"):
+        join(tmp_path / "small", None)
+    joined = join(tmp_path / "small", str(tmp_path / "flow"), size=96)
+    assert joined.config.size == 96
     assert_same_state(joined.flow.state_dict(), flow.state_dict())
     assert_same_state(joined.decoder.state_dict(), network.decoder.state_dict())
-    log = [json.loads(line) for line in (tmp_path / "small" / "log.jsonl").read_text().splitlines()]
-    assert 0 <= log[-1]["held_out"] <= 1
+
+
+def test_log_and_curves_hold_the_loss_and_the_held_out_j(sources, tmp_path):
+    network = command("segmentation", sources, tmp_path, clips=240, check_every=100)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    trained = [line for line in lines if line["kind"] == "train"]
+    checks = [line for line in lines if line["kind"] == "check"]
+    assert [line["seen"] for line in trained] == [100, 200]
+    assert [line["seen"] for line in checks] == [100, 200, 240]
+    assert 0 <= checks[-1]["held_out"] <= 1
+    assert set(trained[0]) == {"kind", "seen", "loss", "jaccard", "rate", "seconds"}
+    curves = read_curves([tmp_path, tmp_path])
+    assert [seen for seen, _ in curves["loss"]] == [100, 200, 340, 440]
+    assert json.loads((tmp_path / "curves.json").read_text()).keys() == curves.keys()
+    assert isinstance(network, RMNet)
+
+
+def test_curves_are_drawn_as_a_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    lines = [
+        {"kind": kind, "seen": seen, "loss": 1 / seen, "held_out": 0.5}
+        for seen in (10, 20)
+        for kind in ("train", "check")
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    draw([tmp_path])
+    assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
 def test_batch_is_divided_among_processes(sources):
-    parts = [parallel.Part(number, 2) for number in range(2)]
+    schedule = batches.Schedule("tiny", CLIPS, planned=4)
     shares = [
-        next(
-            iter(
-                schedule.Batches(sources, tiny_recipe, seed=0, seen=0, planned=4, part=part),
-            )
-        )
-        for part in parts
+        next(iter(batches.Batches(sources, schedule, part=parallel.Part(number, 2))))
+        for number in range(2)
     ]
     assert [share.recipe.batch for share in shares] == [1, 1]
     assert [share.after for share in shares] == [2, 2]
     assert not torch.equal(shares[0].clips.frames, shares[1].clips.frames)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_batches_come_in_order_whoever_makes_them(sources, workers):
+    schedule = batches.Schedule("tiny", CLIPS, planned=14)
+    settings = {"seen": 0, "part": parallel.WHOLE, "device": CPU}
+    here = list(batches.load(sources, schedule, workers=0, **settings))
+    there = list(batches.load(sources, schedule, workers=workers, **settings))
+    assert [batch.before for batch in there] == [batch.before for batch in here]
+    for one, other in zip(here, there, strict=True):
+        assert torch.equal(one.clips.frames, other.clips.frames)
+
+
+def test_planned_batches_are_those_that_are_drawn_ahead(sources):
+    """What a GPU draws itself, from plans, is what workers draw for a CPU."""
+    schedule = batches.Schedule("tiny", CLIPS, planned=2)
+    (drawn,) = batches.Batches(sources, schedule)
+    (planned,) = batches.Batches(sources, schedule, planned_only=True)
+    clips = batches.render(planned.clips, sources.pictures, with_flow=False)
+    assert (clips.frames.int() - drawn.clips.frames.int()).abs().max() <= 1
+
+
+def test_margins_are_within_their_ranges():
+    ranges = MarginRanges(query=(24, 96), memory=(16, 80), whole_frame=0.3)
+    margins = objective.random_margins(ranges, np.random.default_rng(0), 4000, CPU)
+    whole = margins.query == objective.WHOLE_FRAME
+    assert torch.equal(whole, margins.memory == objective.WHOLE_FRAME)
+    assert whole.float().mean() == pytest.approx(0.3, abs=0.03)
+    assert margins.query[~whole].aminmax() == (24, 96)
+    assert margins.memory[~whole].aminmax() == (16, 80)
+
+
+@pytest.mark.parametrize("through", [False, True])
+def test_gradients_flow_through_estimates_where_asked(sources, through):
+    torch.manual_seed(0)
+    network = RMNet(TINY.network).train()
+    rng = np.random.default_rng(0)
+    clips = batches.make_batch(sources, CLIPS.ingredients[0].draw(0.5, rng), rng)
+    margins = objective.random_margins(MarginRanges(), np.random.default_rng(0), 2, CPU)
+    logits = objective.unroll(
+        network, clips, margins, bfloat16=False, through_estimates=through
+    )  # fmt: skip
+    # Frame 2 remembers frame 1 with its estimate, which alone depends on frame 1's decoder pass.
+    (grad,) = torch.autograd.grad(logits[1].sum(), logits[0], allow_unused=True)[:1]
+    assert (grad is not None) is through
+
+
+def test_mirrored_pairs_keep_their_flow_true():
+    frames = torch.arange(2 * 3 * 4 * 6, dtype=torch.uint8).view(1, 2, 3, 4, 6)
+    flow = torch.stack([torch.full((4, 6), 2.0), torch.full((4, 6), -1.0)])[None, None]
+    same, across, down = mirrored_pairs(Clips(frames, frames[:, :, :1].float(), flow, flow))
+    assert torch.equal(same[0], frames)
+    assert across[1][0, :, 0, 0].tolist() == [-2.0, -1.0]
+    assert down[1][0, :, 0, 0].tolist() == [2.0, 1.0]
+    assert torch.equal(across[0].flip(-1), frames)
+    assert torch.equal(down[0].flip(-2), frames)
+
+
+def test_missing_gpu_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TrainingConfigError, match="accepted: cpu"):
+        chosen_device("cuda")
+
+
+@pytest.mark.cuda
+def test_a_gpu_trains_with_the_same_command(sources, tmp_path):
+    network = command("segmentation", sources, tmp_path / "small", device="cuda", workers=2)
+    command("flow", sources, tmp_path / "flow", device="cuda", workers=2)
+    assert all(value.isfinite().all() for value in network.state_dict().values())

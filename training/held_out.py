@@ -4,35 +4,50 @@ from __future__ import annotations
 
 import torch
 
+from pictures import Video
 from rmnet.image import network_size, normalise, resize
 from rmnet.metrics import jaccard
 from rmnet.network.flow import TinyFlowNet
 from rmnet.network.rmnet import RMNet
 from rmnet.segmenter import RMNetSegmenter
 from rmnet.warp import backward_warp
-from sources import Video
 
 FRAMES, STRIDE = 40, 2  # of each clip: its first 40 frames, every other one
 
 
-def held_out_jaccard(network: RMNet, videos: dict[str, Video]) -> dict[str, float]:
-    """Mean J of every clip's frames 1.., its first mask given, as a user would run it.
+def held_out_jaccard(
+    network: RMNet,
+    videos: dict[str, Video],
+    *,
+    device: torch.device | str = "cpu",
+    size: int | None = None,
+) -> dict[str, float]:
+    """Mean J over the objects of every clip's frames 1.., the first masks given, as in use.
 
-    Without flow: TinyFlowNet is trained apart.
+    Without flow: TinyFlowNet is trained apart. A clip that begins without an object is left out.
     """
-    segmenter = RMNetSegmenter(network, device="cpu")
+    segmenter = RMNetSegmenter(network, device=device)
     scores = {}
     for name, video in videos.items():
-        frames, truth = video.frames[:FRAMES:STRIDE], video.masks[:FRAMES:STRIDE].numpy()
-        labels = segmenter.track(frames, truth[0].astype(int), flow="none").labels
-        per_frame = [jaccard(labels[t] > 0, truth[t] > 0) for t in range(1, len(truth))]
+        frames, truth = video.frames[:FRAMES:STRIDE], video.labels[:FRAMES:STRIDE].numpy()
+        ids = [int(i) for i in torch.from_numpy(truth[0]).unique() if i > 0]
+        if not ids or len(truth) < 2:
+            continue
+        labels = segmenter.track(frames, truth[0].astype(int), flow="none", size=size).labels
+        per_frame = [
+            jaccard(labels[t] == i, truth[t] == i) for t in range(1, len(truth)) for i in ids
+        ]
         scores[name] = sum(per_frame) / len(per_frame)
     return scores
 
 
 @torch.inference_mode()
 def carried_jaccard(
-    flow: TinyFlowNet, videos: dict[str, Video], size: int = 240
+    flow: TinyFlowNet,
+    videos: dict[str, Video],
+    *,
+    device: torch.device | str = "cpu",
+    size: int = 240,
 ) -> dict[str, float]:
     """How well a flow carries the true mask of frame t-1 to t, neighbours in the clip.
 
@@ -42,10 +57,12 @@ def carried_jaccard(
     """
     totals: dict[str, list[float]] = {"carried": [], "kept": [], "photometric": [], "still": []}
     for video in videos.values():
-        inner = network_size(video.frames.shape[-2], video.frames.shape[-1], size)
-        for t in range(1, min(FRAMES, len(video.frames)), 2 * STRIDE):
-            frames = resize(video.frames[t - 1 : t + 1].float(), inner)
-            masks = resize(video.masks[t - 1 : t + 1, None].float(), inner)
+        all_frames, labels = video.frames, video.labels
+        inner = network_size(all_frames.shape[-2], all_frames.shape[-1], size)
+        for t in range(1, min(FRAMES, len(all_frames)), 2 * STRIDE):
+            frames = resize(all_frames[t - 1 : t + 1].to(device).float(), inner)
+            masks = (labels[t - 1 : t + 1, None] > 0).to(device).float()
+            masks = resize(masks, inner)
             images = normalise(frames)
             found = flow(images[1:], images[:1])
             ones = torch.ones_like(masks[:1])

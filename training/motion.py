@@ -2,9 +2,8 @@
 
 A layer moves by *backward* maps: a pixel p of frame t shows what frame t-1 showed at step_t(p).
 Frame t then samples the layer's picture at place(step_1(... step_t(p))), so the flow
-step_t(p) - p holds exactly, with nothing to invert.
-
-Points are (2, ..., H, W) float tensors, x first, in pixels, pixel centres on the integers.
+step_t(p) - p holds exactly, with nothing to invert. Tracks are drawn here, with numpy alone;
+`warps.py` applies them to many pixels at once.
 """
 
 from __future__ import annotations
@@ -13,17 +12,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from numpy.typing import NDArray
 
 WAVES = 3  # of a smooth warp; three already look like no repeated pattern
 
-
-def pixel_points(height: int, width: int) -> Tensor:
-    """Return the points of a frame's own pixels, (2, H, W)."""
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return torch.stack([x, y]).float()
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -39,53 +32,24 @@ class Warp:
         phases: (waves,) radians.
     """
 
-    matrix: np.ndarray
-    pivot: np.ndarray
-    target: np.ndarray
-    amplitudes: np.ndarray
-    frequencies: np.ndarray
-    phases: np.ndarray
+    matrix: Floats
+    pivot: Floats
+    target: Floats
+    amplitudes: Floats
+    frequencies: Floats
+    phases: Floats
 
-    def __call__(self, points: Tensor) -> Tensor:
-        """Map points (2, ...) to points of the same shape."""
-        x, y = points
-        (a, b), (c, d) = self.matrix.tolist()
-        shift_x, shift_y = (self.target - self.matrix @ self.pivot).tolist()
-        out_x = a * x + b * y + shift_x
-        out_y = c * x + d * y + shift_y
-        for amplitude, (fx, fy), phase in zip(
-            self.amplitudes.tolist(), self.frequencies.tolist(), self.phases.tolist(), strict=True
-        ):
-            if not any(amplitude):
-                continue
-            wave = (fx * x + fy * y).add_(phase).sin_()
-            out_x.add_(wave, alpha=amplitude[0])
-            out_y.add_(wave, alpha=amplitude[1])
-        return torch.stack([out_x, out_y])
+    def __call__(self, points: Floats) -> Floats:
+        """Map points (P, 2), x first, px."""
+        waves = np.sin(points @ self.frequencies.T + self.phases)
+        return (points - self.pivot) @ self.matrix.T + self.target + waves @ self.amplitudes
 
-
-def affine(rotation: float, scale: float, aspect: float, shear: float) -> np.ndarray:
-    """Return the (2, 2) matrix that shears, stretches, scales, then rotates."""
-    cos, sin = math.cos(rotation), math.sin(rotation)
-    turn = np.array([[cos, -sin], [sin, cos]])
-    return scale * turn @ np.diag([aspect, 1 / aspect]) @ np.array([[1.0, shear], [0.0, 1.0]])
-
-
-def random_waves(
-    rng: np.random.Generator, extent: float, strength: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw amplitudes, frequencies and phases of a smooth warp.
-
-    Args:
-        rng: Where the numbers come from.
-        extent: Size of the thing that is warped, px; the waves are about as long.
-        strength: Standard deviation of a wave's amplitude, as a part of `extent`.
-    """
-    angles = rng.uniform(0, 2 * math.pi, WAVES)
-    radians = 2 * math.pi / (extent * rng.uniform(0.7, 1.8, WAVES))
-    frequencies = np.stack([np.cos(angles), np.sin(angles)], 1) * radians[:, None]
-    amplitudes = rng.normal(0, strength * extent, (WAVES, 2))
-    return amplitudes, frequencies, rng.uniform(0, 2 * math.pi, WAVES)
+    @property
+    def row(self) -> Floats:
+        """All of it as one row of numbers: matrix, shift, then the waves; see `warps.py`."""
+        shift = self.target - self.matrix @ self.pivot
+        parts = (self.matrix, shift, self.amplitudes, self.frequencies, self.phases)
+        return np.concatenate([part.ravel() for part in parts])
 
 
 @dataclass(frozen=True)
@@ -100,18 +64,29 @@ class Track:
     place: Warp
     steps: tuple[Warp, ...]
 
-    def points(self, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Return the picture points (2, T, H, W) and the flows (T-1, 2, H, W) to frame t-1."""
-        own = pixel_points(height, width)
-        points = own[:, :0].reshape(2, 0, height, width)
-        flows = []
-        for step in reversed(self.steps):
-            # The later frames, already carried back to here, go one frame further with this one.
-            points = step(torch.cat([own[:, None], points], 1))
-            flows.append(points[:, 0] - own)
-        points = self.place(torch.cat([own[:, None], points], 1))
-        empty = own.new_zeros(0, 2, height, width)
-        return points, torch.stack(flows[::-1]) if flows else empty
+
+def affine(rotation: float, scale: float, aspect: float, shear: float) -> Floats:
+    """Return the (2, 2) matrix that shears, stretches, scales, then rotates."""
+    cos, sin = math.cos(rotation), math.sin(rotation)
+    turn = np.array([[cos, -sin], [sin, cos]])
+    return scale * turn @ np.diag([aspect, 1 / aspect]) @ np.array([[1.0, shear], [0.0, 1.0]])
+
+
+def random_waves(
+    rng: np.random.Generator, extent: float, strength: float
+) -> tuple[Floats, Floats, Floats]:
+    """Draw amplitudes, frequencies and phases of a smooth warp.
+
+    Args:
+        rng: Where the numbers come from.
+        extent: Size of the thing that is warped, px; the waves are about as long.
+        strength: Standard deviation of a wave's amplitude, as a part of `extent`.
+    """
+    angles = rng.uniform(0, 2 * math.pi, WAVES)
+    radians = 2 * math.pi / (extent * rng.uniform(0.7, 1.8, WAVES))
+    frequencies = np.stack([np.cos(angles), np.sin(angles)], 1) * radians[:, None]
+    amplitudes = rng.normal(0, strength * extent, (WAVES, 2))
+    return amplitudes, frequencies, rng.uniform(0, 2 * math.pi, WAVES)
 
 
 def random_track(
@@ -171,22 +146,3 @@ def random_track(
         steps.append(Warp(np.linalg.inv(forward), moved, position, *waves))
         position = moved
     return Track(place, tuple(steps))
-
-
-def sample(picture: Tensor, points: Tensor, *, reflect: bool = False) -> Tensor:
-    """Look a picture up bilinearly.
-
-    Args:
-        picture: (C, h, w) float.
-        points: (2, T, H, W), px of the picture.
-        reflect: Continue the picture by its mirror image; else by zeros.
-
-    Returns:
-        (T, C, H, W) float.
-    """
-    frames, height, width = points.shape[1:]
-    ends = torch.tensor([picture.shape[2] - 1, picture.shape[1] - 1])
-    grid = (points.flatten(1).T * (2 / ends) - 1).view(1, frames * height, width, 2)
-    mode = "reflection" if reflect else "zeros"
-    out = F.grid_sample(picture[None], grid, padding_mode=mode, align_corners=True)
-    return out[0].unflatten(1, (frames, height)).transpose(0, 1)

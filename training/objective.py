@@ -1,4 +1,4 @@
-"""A training clip through the library's network, and what is wrong with the result."""
+"""A training clip through the library's network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from layers import Clip
+from phases import MarginRanges
+from render import Clips
 from rmnet.aggregation import soft_aggregate
 from rmnet.image import normalise
 from rmnet.network.decoder import ResidualBlock
@@ -33,6 +34,15 @@ def initialise(network: RMNet) -> None:
             nn.init.zeros_(module.conv2.bias)
 
 
+def set_training(network: RMNet, *, freeze_batchnorm: bool) -> None:
+    """Put the network into training mode; its BatchNorms may keep their statistics."""
+    network.train()
+    if freeze_batchnorm:
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+
+
 @dataclass(frozen=True)
 class Margins:
     """Pixels added around boxes, (n,) int64 each."""
@@ -41,33 +51,44 @@ class Margins:
     memory: Tensor
 
 
-def random_margins(rng: np.random.Generator, num_rows: int) -> Margins:
-    """Draw margins; 30 % of the rows get the whole frame, so that both ways of reading work."""
-    whole = torch.from_numpy(rng.random(num_rows) < 0.3)
-    query = torch.from_numpy(rng.integers(24, 65, num_rows))
-    memory = torch.from_numpy(rng.integers(16, 49, num_rows))
-    full = torch.tensor(WHOLE_FRAME)
-    return Margins(torch.where(whole, full, query), torch.where(whole, full, memory))
+def random_margins(
+    ranges: MarginRanges, rng: np.random.Generator, num_rows: int, device: torch.device
+) -> Margins:
+    """Draw margins; some rows get the whole frame, so that both ways of reading work."""
+    whole = rng.random(num_rows) < ranges.whole_frame
+    drawn = [
+        np.where(whole, WHOLE_FRAME, rng.integers(low, high + 1, num_rows))
+        for low, high in (ranges.query, ranges.memory)
+    ]
+    return Margins(*(torch.from_numpy(margin).to(device) for margin in drawn))
 
 
-def unroll(network: RMNet, clips: Clip, margins: Margins, *, bfloat16: bool) -> list[Tensor]:
+def unroll(
+    network: RMNet,
+    clips: Clips,
+    margins: Margins,
+    *,
+    bfloat16: bool,
+    through_estimates: bool = False,
+) -> list[Tensor]:
     """Segment frames 1.. of B clips from the masks of frame 0.
 
     Each frame is searched around the previous frame's *estimated* masks and every earlier frame
-    is remembered with its estimate, as in use. No gradient flows through an estimate.
+    is remembered with its estimate, as in use.
 
     Args:
         network: In training mode.
-        clips: With a leading batch axis.
+        clips: On the network's device.
         margins: For each of the B*N rows.
         bfloat16: Whether the convolutions run in bfloat16.
+        through_estimates: Whether gradients flow through the estimates. Released code: yes.
 
     Returns:
         T-1 logits (B, N+1, H, W) float32.
     """
     config = network.config
     batch, frames, objects = clips.masks.shape[:3]
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
+    autocast = torch.autocast(clips.frames.device.type, torch.bfloat16, enabled=bfloat16)
     images = normalise(clips.frames)
     with autocast:
         queries = network.encode_query(_channels_last(images[:, 1:].flatten(0, 1)))
@@ -77,7 +98,7 @@ def unroll(network: RMNet, clips: Clip, margins: Margins, *, bfloat16: bool) -> 
     boxes: list[Tensor] = []
     logits: list[Tensor] = []
     for t in range(1, frames):
-        rows = estimate.flatten(0, 1)
+        rows = estimate.detach().flatten(0, 1)
         with autocast:
             key, value = network.encode_memory(_channels_last(images[:, t - 1]), estimate)
         keys.append(key)
@@ -97,7 +118,9 @@ def unroll(network: RMNet, clips: Clip, margins: Margins, *, bfloat16: bool) -> 
         with autocast:
             probabilities = network.decode(readout, features, query_boxes)
         logits.append(soft_aggregate(probabilities))
-        estimate = logits[-1].detach().softmax(1)[:, 1:]
+        estimate = logits[-1].softmax(1)[:, 1:]
+        if not through_estimates:
+            estimate = estimate.detach()
     return logits
 
 
@@ -106,41 +129,5 @@ def _channels_last(images: Tensor) -> Tensor:
 
 
 def _cell_boxes(masks: Tensor, margin: Tensor, min_pixels: int) -> Tensor:
-    boxes = mask_boxes(
-        masks, threshold=0.5, min_pixels=min_pixels, margin=margin, lost="frame"
-    )  # fmt: skip
+    boxes = mask_boxes(masks, threshold=0.5, min_pixels=min_pixels, margin=margin, lost="frame")
     return pixel_to_cell_boxes(boxes)
-
-
-def segmentation_loss(logits: list[Tensor], masks: Tensor, *, hardest: float) -> Tensor:
-    """Cross-entropy over the hardest pixels + 0.5 soft Jaccard loss, mean over the frames.
-
-    Args:
-        logits: Of frames 1.., (B, N+1, H, W) each.
-        masks: (B, T, N, H, W) in [0, 1].
-        hardest: Part of each frame's pixels in the cross-entropy.
-    """
-    total = logits[0].new_zeros(())
-    for of_frame, truth in zip(logits, masks[:, 1:].unbind(1), strict=True):
-        background = (1 - truth.sum(1, keepdim=True)).clamp(0, 1)
-        log_probabilities = of_frame.log_softmax(1)
-        entropy = -(torch.cat([background, truth], 1) * log_probabilities).sum(1).flatten(1)
-        if hardest < 1:
-            entropy = entropy.topk(int(entropy.shape[1] * hardest), 1, sorted=False).values
-        found = log_probabilities[:, 1:].exp().flatten(2)
-        wanted = truth.flatten(2)
-        both = (found * wanted).sum(2)
-        either = (found + wanted).sum(2) - both
-        total = total + entropy.mean() + 0.5 * (1 - (both + 1) / (either + 1)).mean()
-    return total / len(logits)
-
-
-@torch.no_grad()
-def last_jaccard(logits: list[Tensor], masks: Tensor) -> float:
-    """Mean J of the last frame's masks; what is seen of nothing, found as nothing, counts 1."""
-    found = logits[-1].argmax(1, keepdim=True) == torch.arange(1, logits[-1].shape[1]).view(
-        -1, 1, 1
-    )
-    wanted = masks[:, -1] > 0.5
-    both, either = (found & wanted).sum((2, 3)), (found | wanted).sum((2, 3))
-    return float(((both + 1e-3) / (either + 1e-3)).mean())

@@ -7,10 +7,12 @@ when that was measured).
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FrameType
 
 import torch
 import torch.distributed as dist
@@ -42,8 +44,41 @@ class Part:
         ):
             gradient.copy_(mean.view_as(gradient))
 
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any process: all leave at the same step, or they would wait."""
+        if self.parts == 1:
+            return here
+        count = torch.tensor([float(here)])
+        dist.all_reduce(count)
+        return bool(count > 0)
+
 
 WHOLE = Part()
+
+
+class StopSignals:
+    """SIGTERM and Ctrl-C as a wish to stop: the run saves and leaves after its present step."""
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self.asked = False
+        self._old: dict[int, object] = {}
+
+    def __enter__(self) -> StopSignals:
+        """Listen; a second Ctrl-C ends the process at once."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._old[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Listen no longer."""
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 def run_parts(work: Callable[[Part], None], parts: int) -> None:
@@ -55,12 +90,26 @@ def run_parts(work: Callable[[Part], None], parts: int) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # Forked, so that the images are in memory once.
-    mp.start_processes(_enter, (work, parts, port), nprocs=parts, start_method="fork")
+    context = mp.start_processes(
+        _enter, (work, parts, port), nprocs=parts, join=False, start_method="fork"
+    )
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for pid in context.pids():
+            os.kill(pid, signal.SIGTERM)
+
+    old = [signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        while not context.join():
+            pass
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), old, strict=True):
+            signal.signal(number, handler)
 
 
 def _enter(number: int, work: Callable[[Part], None], parts: int, port: int) -> None:
-    # torch interrupts these when their parent dies; a shell's `&` would have them ignore it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Ctrl-C reaches the whole process group: the parent passes it on, and once is enough.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     dist.init_process_group(
         "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=number, world_size=parts
     )

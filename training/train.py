@@ -1,162 +1,171 @@
-"""Train the small RMNet from random weights: `python training/train.py --out runs/small`.
+"""Train a network, one command a phase.
 
-The run goes on from `OUT/checkpoint.pt` if there is one. `--clips` may be lowered (or raised)
-then: the schedule is a function of clips seen / clips planned, so that a late run still ends at
-a low learning rate. `--processes` may change then, too.
+    python training/train.py training/configs/rmnet-small.json --phase stills --out runs/stills
+    python training/train.py training/configs/rmnet-small.json --phase clips \
+        --from runs/stills --out runs/clips
+
+A run goes on from the checkpoint in --out if there is one, with the same numbers as if it had not
+stopped. Ctrl-C or SIGTERM saves and leaves. --clips may be changed then: the schedule is a
+function of clips seen / clips planned, so that a late run still ends at a low learning rate.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from arguments import (
+    chosen_device,
+    number_of_workers,
+    read_sources,
+    run_command,
+    training_parser,
+)
+from batches import Batch, Schedule, load
+from draw_curves import draw_if_possible
 from held_out import held_out_jaccard
-from layers import Recipe
-from objective import initialise, last_jaccard, random_margins, segmentation_loss, unroll
+from loop import train_loop
+from losses import last_jaccard, segmentation_loss
+from objective import random_margins, set_training, unroll
 from parallel import WHOLE, Part, run_parts
-from rmnet.config import RMNetConfig
+from phases import Phase, TrainingConfig, read_config
 from rmnet.network.rmnet import RMNet
 from rmnet.weights import save_network
-from runs import (
-    SMALL,
-    Average,
-    Log,
-    load_checkpoint,
-    make_optimiser,
-    save_checkpoint,
-)
-from schedule import Batches, hardest_part, learning_rate, load, segmentation_recipe
-from sources import Sources, default_data
-
-PEAK_RATE, END_RATE = 1.5e-3, 1.5e-5
-WEIGHT_DECAY = 0.03
-CLIP_NORM = 2.0
-LOG_EVERY = 50  # steps
+from runs import CHECKPOINT, Log, Run
+from sources import Sources
+from start import continue_run, initial_network
+from strict_json import TrainingConfigError
 
 
 def train(
     sources: Sources,
+    config: TrainingConfig,
+    phase: Phase,
     out: Path,
     *,
-    clips: int,
+    origin: str | None = None,
+    clips: int | None = None,
     seed: int = 0,
-    config: RMNetConfig = SMALL,
+    device: torch.device | str = "cpu",
     bfloat16: bool = True,
     check_every: int = 6000,
     workers: int = 1,
     stop_after: int | None = None,
-    draw: Callable[[float, np.random.Generator], Recipe] = segmentation_recipe,
     part: Part = WHOLE,
 ) -> RMNet:
-    """Train until `clips` clips are seen.
+    """Train until the planned clips are seen.
 
     Args:
         sources: The images.
+        config: The network and the optimiser.
+        phase: What to go through.
         out: Folder of the checkpoint, the log and the exported average.
-        clips: Planned clips.
+        origin: Where the weights come from, if not random: a run's folder, or weights.
+        clips: Planned clips; None for the phase's.
         seed: Of the weights and of every batch.
-        config: The network.
+        device: Where to train.
         bfloat16: Whether convolutions run in bfloat16.
         check_every: Clips between two checkpoints with the J of the held-out clips.
-        workers: 1 to make batches in another process.
+        workers: Processes that make clips; 0 makes them here.
         stop_after: Leave (with a checkpoint) once so many clips are seen.
-        draw: Recipe of the next batch, from progress.
         part: Which of several processes this is.
 
     Returns:
         The averaged network.
     """
+    device, planned = torch.device(device), clips or phase.clips
     out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    network = RMNet(config)
-    initialise(network)
+    if (out / CHECKPOINT).is_file():
+        network, flow_trained = RMNet(config.network), False  # both are in the checkpoint
+    else:
+        network, flow_trained = initial_network(config.network, phase, origin, seed=seed)
     # TinyFlowNet has a command of its own; see export.py for how they are joined.
     network.flow.requires_grad_(requires_grad=False)
-    network = network.to(memory_format=torch.channels_last).train()
-    average, optimiser = Average(network), make_optimiser(network, weight_decay=WEIGHT_DECAY)
-    checkpoint, log, seen = out / "checkpoint.pt", Log(out / "log.jsonl"), 0
-    if checkpoint.exists():
-        seen = load_checkpoint(checkpoint, network, average, optimiser)
-    batches = Batches(sources, draw, seed=seed, seen=seen, planned=clips, part=part)
-    recent: list[tuple[float, float]] = []
-    next_check = seen + check_every
+    network = network.to(device, memory_format=torch.channels_last)
+    set_training(network, freeze_batchnorm=phase.freeze_batchnorm)
+    facts = {
+        "phase": phase.name,
+        "network": config.network.to_json(),
+        "flow_trained": flow_trained,
+    }
+    run, log = Run(network, config.optimiser, out, facts), Log(out)
+    if not run.resume():
+        continue_run(run, phase, origin)
+    schedule = Schedule(phase.name, phase.recipes, planned, phase.span, seed)
 
-    def check() -> None:
-        if part.number != 0:
-            return
-        save_checkpoint(checkpoint, network, average, optimiser, seen)
-        save_network(average.module, out, dtype=torch.float16)
-        scores = held_out_jaccard(average.module, sources.held_out)
-        mean = float(np.mean(list(scores.values()))) if scores else None
-        log.write(kind="check", seen=seen, held_out=mean, **scores)
-
-    for batch in load(batches, workers=workers):
-        progress = batch.before / clips
-        rate = learning_rate(progress, peak=PEAK_RATE, end=END_RATE)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+    def step(batch: Batch) -> dict[str, Tensor | float]:
+        progress = schedule.progress(batch.before)
         rows = batch.recipe.batch * batch.recipe.objects
-        margins = random_margins(np.random.default_rng([seed, batch.before, part.number, 1]), rows)
-        logits = unroll(network, batch.clips, margins, bfloat16=bfloat16)
-        masks = batch.clips.masks
-        loss = segmentation_loss(logits, masks, hardest=hardest_part(progress))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        part.average_gradients(network)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
-        optimiser.step()
-        average.update(network)
-        seen = batch.after
-        recent.append((loss.item(), last_jaccard(logits, masks)))
-        if len(recent) == LOG_EVERY:
-            losses, scores = zip(*recent, strict=True)
-            recent = []
-            if part.number == 0:
-                log.write(
-                    kind="train", seen=seen, rate=rate,
-                    loss=float(np.mean(losses)), jaccard=float(np.mean(scores)),
-                )  # fmt: skip
-        if stop_after is not None and seen >= stop_after:
-            break
-        if seen >= next_check:
-            check()
-            next_check = seen + check_every
-    check()
-    return average.module
+        rng = schedule.generator("margins", batch.before, part.number)
+        margins = random_margins(phase.margins, rng, rows, device)
+        logits = unroll(
+            network, batch.clips, margins,
+            bfloat16=bfloat16, through_estimates=phase.through_estimates,
+        )  # fmt: skip
+        loss = segmentation_loss(
+            logits, batch.clips.masks, name=phase.loss, hardest=phase.hardest(progress)
+        )
+        run.update(loss, phase.rate(progress), part)
+        score = last_jaccard(logits, batch.clips.masks)
+        return {"loss": loss.detach(), "jaccard": score, "rate": phase.rate(progress)}
+
+    def check() -> dict[str, Any]:
+        save_network(run.average.module, out, dtype=torch.float16)
+        scores = held_out_jaccard(
+            run.average.module, sources.held_out, device=device, size=config.check_size
+        )
+        mean = float(np.mean(list(scores.values()))) if scores else None
+        return {"held_out": mean, **scores}
+
+    batches = load(
+        sources, schedule, seen=run.seen, part=part, workers=workers, device=device
+    )  # fmt: skip
+    finished = train_loop(
+        run, batches, step, check, log,
+        planned=planned, check_every=check_every, part=part, stop_after=stop_after,
+        check_first=phase.start != "random",
+    )  # fmt: skip
+    if finished and part.number == 0:
+        draw_if_possible(out)
+    return run.average.module
 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=default_data())
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--clips", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1, help="of each process")
-    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
-    parser.add_argument("--check-every", type=int, default=6000, help="clips")
+    parser = training_parser(__doc__)
+    parser.add_argument("--phase", required=True, help="one of the config's phases")
+    parser.add_argument(
+        "--from", dest="origin", metavar="WEIGHTS_OR_RUN",
+        help="folder of another run, or weights: a folder, a file, rmnet-small",
+    )  # fmt: skip
+    parser.add_argument("--processes", type=int, default=1, help="that train together, on a CPU")
     given = parser.parse_args()
-    sources = Sources(given.data)
+    config = read_config(given.config)
+    phase, device = config.phase(given.phase), chosen_device(given.device)
+    if given.processes > 1 and device.type != "cpu":
+        raise TrainingConfigError("--processes is for CPUs; accepted with a GPU: 1")
+    sources = read_sources(given)
 
     def work(part: Part) -> None:
         torch.set_num_threads(given.threads)
         train(
-            sources,
-            given.out,
+            sources, config, phase, given.out,
+            origin=given.origin,
             clips=given.clips,
             seed=given.seed,
+            device=device,
             bfloat16=given.precision == "bfloat16",
             check_every=given.check_every,
+            workers=number_of_workers(given.workers, device),
             part=part,
-        )
+        )  # fmt: skip
 
     run_parts(work, given.processes)
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -1,0 +1,153 @@
+"""Training configs: what is accepted, and what a wrong one is told."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+
+from phases import Rate, config_from_json, read_config
+from recipes import Curve, Recipe
+from strict_json import TrainingConfigError
+from training_tools import SMALL, TRAINING
+
+FIELDS = json.loads((TRAINING / "configs" / "rmnet-small.json").read_text())
+
+
+def changed(**changes):
+    return {**copy.deepcopy(FIELDS), **changes}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((TRAINING / "configs").glob("*.json")), ids=lambda p: p.stem
+)
+def test_shipped_configs_draw_recipes_at_every_progress(path):
+    config = read_config(path)
+    rng = np.random.default_rng(0)
+    for mixture in [config.flow.recipes, *(phase.recipes for phase in config.phases)]:
+        for progress in np.linspace(0, 1, 21):
+            assert isinstance(mixture.draw(progress, rng), Recipe)
+    assert config.phases[0].start == "random"
+
+
+def test_small_config_is_the_packaged_network():
+    packaged = TRAINING.parent / "src" / "rmnet" / "pretrained" / "rmnet-small" / "config.json"
+    assert SMALL.network == type(SMALL.network).from_json(packaged.read_text())
+
+
+def test_paper_config_has_the_papers_widths():
+    network = read_config(TRAINING / "configs" / "rmnet-r50.json").network
+    default = type(network)()
+    widths = ("backbone", "stage_widths", "stage_depths", "key_width", "value_width")
+    assert all(getattr(network, name) == getattr(default, name) for name in widths)
+    assert (network.read, network.tied_encoders) == ("excluded", False)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"phases": []}, None),
+        ({"phase": []}, "unknown fields.*accepted: network, flow, phases"),
+        ({"check_size": "large"}, "check_size is 'large'; accepted: a whole number"),
+        ({"check_size": True}, "accepted: a whole number"),
+        ({"network": {}}, "network: .*format_version"),
+        ({"optimiser": {"betas": [0.9]}}, "betas is .*accepted: a list of 2"),
+        ({"flow": {"clips": 1}}, "flow lacks .'rate', 'recipes'"),
+    ],
+)
+def test_wrong_fields_are_named_with_the_right_ones(change, told):
+    if told is None:
+        assert config_from_json(changed(**change), "x").phases == ()
+    else:
+        with pytest.raises(TrainingConfigError, match=told):
+            config_from_json(changed(**change), "x.json")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("start", "scratch", r"phases\[0\].start is 'scratch'; accepted: 'random', 'average'"),
+        ("loss", "dice", "accepted: 'hardest', 'lovasz'"),
+        ("clips", 0, "clips is 0; accepted: at least 1"),
+        ("span", [0.5, 0.5], r"span is \[0.5, 0.5\]"),
+        ("hardest", [[0.5, 1], [0.1, 0.2]], "points by rising progress"),
+        ("hardest", 0, "above 0"),
+        ("recipes", [], "one recipe or more"),
+        ("margins", {"query": [64, 24]}, r"\[least, most\]"),
+        ("rate", {"peak": 1, "end": 2}, "end is 2.0; accepted: above 0, at most `peak`"),
+    ],
+)
+def test_wrong_phase_is_told_what_is_accepted(field, value, told):
+    fields = changed()
+    fields["phases"][0][field] = value
+    with pytest.raises(TrainingConfigError, match=told):
+        config_from_json(fields, "x.json")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("size", [100, 128], "multiples of 16"),
+        ("batch", 0, "at least 1"),
+        ("objects", [], "a list of numbers from 1"),
+        ("real", 1.5, "from 0 to 1"),
+        ("chance", -1, "values from 0"),
+        ("colour", None, "accepted: a number"),
+    ],
+)
+def test_wrong_recipe_is_told_what_is_accepted(field, value, told):
+    fields = changed()
+    fields["phases"][0]["recipes"][0][field] = value
+    with pytest.raises(TrainingConfigError, match=told):
+        config_from_json(fields, "x.json")
+
+
+def test_flow_recipes_must_know_their_flow():
+    fields = changed()
+    fields["flow"]["recipes"][0]["real"] = 0.2
+    with pytest.raises(TrainingConfigError, match="the flow must be known"):
+        config_from_json(fields, "x.json")
+
+
+def test_two_phases_of_one_name_and_unknown_phases_are_refused():
+    fields = changed()
+    fields["phases"][1]["name"] = "stills"
+    with pytest.raises(TrainingConfigError, match="each name once"):
+        config_from_json(fields, "x.json")
+    with pytest.raises(TrainingConfigError, match="accepted: --phase with stills, clips, large"):
+        SMALL.phase("medium")
+
+
+def test_missing_or_damaged_file_names_an_example(tmp_path):
+    (tmp_path / "bad.json").write_text("{")
+    for name in ("bad.json", "none.json"):
+        with pytest.raises(TrainingConfigError, match=r"configs/rmnet-small\.json"):
+            read_config(tmp_path / name)
+
+
+def test_curve_is_straight_between_points_and_flat_beyond():
+    curve = Curve(((0.2, 1.0), (0.4, 0.0), (0.4, 5.0)))
+    assert [curve(p) for p in (0.0, 0.2, 0.3, 0.4, 1.0)] == pytest.approx([1, 1, 0.5, 5, 5])
+
+
+def test_learning_rate_rises_then_falls_to_its_end():
+    rate = Rate(peak=1.0, end=0.01)
+    rates = [rate(p) for p in np.linspace(0, 1, 101)]
+    top = int(np.argmax(rates))
+    assert rates[top] == pytest.approx(1.0)
+    assert top == 3
+    assert rates[-1] == pytest.approx(0.01)
+    assert sorted(rates[top:], reverse=True) == rates[top:]
+
+
+def test_mixture_draws_by_its_chances():
+    mixture = SMALL.phase("clips").recipes
+    rng = np.random.default_rng(0)
+    early = {(r.height, r.frames) for r in (mixture.draw(0.2, rng) for _ in range(60))}
+    late = [mixture.draw(0.9, rng) for _ in range(2000)]
+    assert early == {(160, 3)}
+    assert np.mean([r.objects == 2 for r in late]) == pytest.approx(0.25, abs=0.03)
+    assert np.mean([r.frames == 5 for r in late]) == pytest.approx(0.25, abs=0.03)
+    assert np.mean([r.height == 224 for r in late]) == pytest.approx(0.35, abs=0.03)

@@ -1,0 +1,190 @@
+"""A training config: one network, its phases, and how its flow is trained."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from recipes import Curve, Mixture
+from rmnet.config import RMNetConfig
+from strict_json import TrainingConfigError, build, check
+
+# Where a phase's weights come from: fresh random numbers; the averaged weights of a run or of a
+# folder; or a run as it stood, with its optimiser, as if it had never ended.
+Start = Literal["random", "average", "continue"]
+LossName = Literal["hardest", "lovasz"]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A learning rate that rises over the warm-up, then falls by a half cosine.
+
+    Attributes:
+        peak: Reached at the end of the warm-up.
+        end: Reached at progress 1.
+        warm_up: Progress at which it is at its peak.
+    """
+
+    peak: float
+    end: float
+    warm_up: float = 0.03
+
+    def __post_init__(self) -> None:
+        check(0 < self.end <= self.peak, "end", self.end, "above 0, at most `peak`")
+        check(0 <= self.warm_up < 1, "warm_up", self.warm_up, "from 0 to below 1")
+
+    def __call__(self, progress: float) -> float:
+        """The learning rate at a progress."""
+        if progress < self.warm_up:
+            return self.peak * max(progress, 0.001) / self.warm_up
+        angle = math.pi * min(1.0, (progress - self.warm_up) / (1 - self.warm_up))
+        return self.end + (self.peak - self.end) * 0.5 * (1 + math.cos(angle))
+
+
+@dataclass(frozen=True)
+class MarginRanges:
+    """Pixels that are added around boxes in training, drawn for every object of every clip.
+
+    Attributes:
+        query: Least and most, where the frame is searched.
+        memory: Least and most, where a past frame is remembered.
+        whole_frame: Part of the objects for which both are the whole frame.
+    """
+
+    query: tuple[int, int] = (24, 64)
+    memory: tuple[int, int] = (16, 48)
+    whole_frame: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name in ("query", "memory"):
+            low, high = getattr(self, name)
+            check(0 <= low <= high, name, [low, high], "[least, most] px, from 0")
+        check(0 <= self.whole_frame <= 1, "whole_frame", self.whole_frame, "from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One command's work. Progress is clips seen / clips planned, mapped onto `span`.
+
+    Attributes:
+        name: What `--phase` says.
+        clips: Planned clips, unless `--clips` says otherwise.
+        start: Where the weights come from; all but "random" need `--from`.
+        span: The part of a longer schedule that this phase is: rate, curves and chances are
+            looked up between these two progresses.
+        rate: Learning rate.
+        loss: "hardest": cross-entropy of the hardest pixels + 0.5 soft Jaccard. "lovasz":
+            Lovász-softmax + NLL, as published.
+        hardest: Part of the pixels in the cross-entropy; "hardest" only.
+        margins: Of the regions.
+        freeze_batchnorm: Whether BatchNorm keeps its statistics.
+        through_estimates: Whether gradients flow through a frame's estimate into the next.
+            Released code: yes.
+        recipes: What batches are made of.
+    """
+
+    name: str
+    clips: int
+    rate: Rate
+    recipes: Mixture
+    start: Start = "average"
+    span: tuple[float, float] = (0.0, 1.0)
+    loss: LossName = "hardest"
+    hardest: Curve = field(default_factory=lambda: Curve.constant(0.25))
+    margins: MarginRanges = field(default_factory=MarginRanges)
+    freeze_batchnorm: bool = False
+    through_estimates: bool = False
+
+    def __post_init__(self) -> None:
+        check(bool(self.name), "name", self.name, "a word")
+        check(self.clips >= 1, "clips", self.clips, "at least 1")
+        low, high = self.span
+        check(0 <= low < high <= 1, "span", [low, high], "[from, to] within 0 and 1")
+        parts = [value for _, value in self.hardest.points]
+        check(all(0 < part <= 1 for part in parts), "hardest", parts, "above 0, at most 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowPhase:
+    """How TinyFlowNet is trained; `recipes` have no real clips and two frames."""
+
+    clips: int
+    rate: Rate
+    recipes: Mixture
+    weight_decay: float = 1e-4
+    clip_norm: float = 5.0
+    span: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        check(self.clips >= 1, "clips", self.clips, "at least 1")
+        for ingredient in self.recipes.ingredients:
+            check(ingredient.real == 0, "real", ingredient.real, "0: the flow must be known")
+            check(ingredient.frames == 2, "frames", ingredient.frames, "2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimiser:
+    """AdamW and the moving average.
+
+    Attributes:
+        weight_decay: Not on biases and BatchNorms.
+        betas: Of AdamW.
+        clip_norm: Largest norm of the gradient.
+        average_decay: Of the moving average that is exported, a step.
+    """
+
+    weight_decay: float = 0.03
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip_norm: float = 2.0
+    average_decay: float = 0.996
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """A file of `training/configs/`.
+
+    Attributes:
+        network: The library's own config.json, as an object.
+        flow: How TinyFlowNet is trained.
+        phases: In the order they are meant to run in.
+        optimiser: Of every phase.
+        check_size: Shorter side inside the network when held-out clips are tracked, px.
+    """
+
+    network: RMNetConfig
+    flow: FlowPhase
+    phases: tuple[Phase, ...]
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    check_size: int = 240
+
+    def phase(self, name: str) -> Phase:
+        """The phase of a name."""
+        for phase in self.phases:
+            if phase.name == name:
+                return phase
+        names = ", ".join(phase.name for phase in self.phases)
+        raise TrainingConfigError(f"there is no phase {name!r}; accepted: --phase with {names}")
+
+
+def read_config(path: Path) -> TrainingConfig:
+    """Read and check a training config."""
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingConfigError(
+            f"{path} cannot be read: {error}; accepted: a file such as "
+            "training/configs/rmnet-small.json"
+        ) from error
+    return config_from_json(fields, path.name)
+
+
+def config_from_json(fields: Any, where: str) -> TrainingConfig:  # noqa: ANN401
+    """Make a config of what `json.load` gave."""
+    config = build(TrainingConfig, fields, where)
+    names = [phase.name for phase in config.phases]
+    if len(set(names)) != len(names):
+        raise TrainingConfigError(f"{where}: phases are named {names}; accepted: each name once")
+    return config

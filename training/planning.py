@@ -1,0 +1,146 @@
+"""Clips to train on, drawn with numpy alone: the same numbers, the same clips, on any device.
+
+Three kinds: a still moved whole, cut-outs pasted over a moving still, and a real clip with
+something pasted over it. The first two know the flow of every pixel.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from colours import random_change, without_colour
+from motion import random_track
+from plans import Beyond, ClipPlan, Crop, LayerPlan, random_size, shrink_for
+from real_clips import real_ground
+from recipes import Recipe
+from sources import Cutout, Sources
+from visible import visible_areas
+
+SMALLEST = 24.0  # px; the smallest objects drawn. Test clips have smaller ones, few and hopeless.
+LEAST_AREA = 60.0  # px of every target in frame 0
+TRIES = 1000  # for a clip that shows its targets
+
+
+def plan_batch(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> list[ClipPlan]:
+    """Draw the clips of a batch; the same generator state draws the same batch."""
+    plans: list[ClipPlan] = []
+    for _ in range(TRIES * recipe.batch):
+        if len(plans) == recipe.batch:
+            return plans
+        plan = _plan_clip(sources, recipe, rng)
+        if min(visible_areas(plan, sources, recipe)) >= LEAST_AREA:
+            plans.append(plan)
+    raise ValueError(
+        f"{TRIES * recipe.batch} clips were drawn, and nearly none shows {recipe.objects} objects "
+        f"of {LEAST_AREA:.0f} px; accepted: data with larger objects, or recipes with fewer"
+    )
+
+
+def _plan_clip(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> ClipPlan:
+    if rng.random() < recipe.real and sources.films:
+        return _real_clip(sources, recipe, rng)
+    if recipe.objects == 1 and rng.random() < recipe.moved_whole:
+        return _moved_still(sources, recipe, rng)
+    return _pasted_clip(sources, recipe, rng)
+
+
+def _moved_still(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> ClipPlan:
+    """One photograph that moves whole: its other objects are natural distractors."""
+    cutout = sources.random_object(rng, whole=True)
+    # Not so small that most of the frame would lie beyond the photograph.
+    low = 0.9 * recipe.side * cutout.longer / min(cutout.size)
+    size = random_size(rng, low, 1.1 * recipe.side, SMALLEST)
+    ground = _moving(cutout, size, recipe, rng, spread=0.18, beyond="grey")
+    return _finish(ground, [], (-1,), recipe, rng)
+
+
+def _pasted_clip(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> ClipPlan:
+    """N targets and up to two distractors over a moving still, each on its own walk."""
+    number = sources.random_background(rng)
+    width, height = sources.pictures[number].size
+    scenery = Cutout(
+        number, 0, (0, 0, width, height), ((width - 1) / 2, (height - 1) / 2), min(width, height)
+    )
+    size = recipe.side * rng.uniform(1.0, 1.7)
+    ground = _moving(scenery, size, recipe, rng, spread=0.1, beyond="mirror", motion=0.7)
+    cutouts = [sources.random_object(rng) for _ in range(recipe.objects)]
+    sizes = [random_size(rng, SMALLEST, 1.05 * recipe.side, SMALLEST) for _ in cutouts]
+    for _ in range(rng.choice(3, p=[0.4, 0.4, 0.2])):
+        if rng.random() < recipe.twins:  # a target once more, near its size: only motion differs
+            of = rng.integers(recipe.objects)
+            cutouts.append(cutouts[of])
+            sizes.append(sizes[of] * math.exp(rng.uniform(-0.35, 0.35)))
+        else:
+            cutouts.append(sources.random_object(rng))
+            sizes.append(random_size(rng, SMALLEST, 0.8 * recipe.side, SMALLEST))
+    layers = [
+        _moving(cutout, size, recipe, rng, spread=0.35, motion=1.2, recoloured=0.5)
+        for cutout, size in zip(cutouts, sizes, strict=True)
+    ]
+    order = rng.permutation(len(layers)).tolist()
+    targets = tuple(order.index(n) for n in range(recipe.objects))
+    return _finish(ground, [layers[i] for i in order], targets, recipe, rng)
+
+
+def _real_clip(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> ClipPlan:
+    """A crop around objects of a real clip; further targets and distractors are pasted."""
+    real = real_ground(sources, recipe, rng, smallest=SMALLEST, least_area=LEAST_AREA)
+    own = len(real.object_ids)
+    cutouts = [sources.random_object(rng) for _ in range(recipe.objects - own)]
+    if rng.random() < 0.25:
+        twin = None
+        if rng.random() < recipe.twins:  # the object itself once more: a second camel
+            twin = real.random_twin(sources, rng)
+        cutouts.append(twin or sources.random_object(rng))
+    layers = []
+    for cutout in cutouts:
+        size = random_size(rng, SMALLEST, 0.7 * recipe.side, SMALLEST)
+        layers.append(_moving(cutout, size, recipe, rng, spread=0.45, recoloured=0.3))
+    targets = (*(-1 - k for k in range(own)), *range(recipe.objects - own))
+    return _finish(real.ground, layers, targets, recipe, rng)
+
+
+def _moving(
+    cutout: Cutout,
+    size: float,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    *,
+    spread: float,
+    beyond: Beyond = "nothing",
+    motion: float = 1.0,
+    recoloured: float = 0.0,
+) -> LayerPlan:
+    """Set a cut-out on a random walk, `size` px long in frame 0."""
+    shrink, centre, scale = shrink_for(size / cutout.longer, cutout.size, cutout.centre)
+    x, y = rng.uniform(0.5 - spread, 0.5 + spread, 2)
+    track = random_track(
+        rng, recipe.frames, side=recipe.side, start=(x * recipe.width, y * recipe.height),
+        centre=centre, scale=scale, extent=size, motion=motion * recipe.motion,
+    )  # fmt: skip
+    colours = None
+    if recoloured and rng.random() < recoloured:
+        colours = random_change(rng, 0.6 * recipe.colour)
+    objects = (cutout.object_id,) if cutout.object_id else ()
+    crop = Crop(cutout.picture, cutout.box, shrink, objects)
+    return LayerPlan((crop,), track, beyond, colours)
+
+
+def _finish(
+    ground: LayerPlan,
+    layers: list[LayerPlan],
+    targets: tuple[int, ...],
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> ClipPlan:
+    """Change the colours of the clip, and a little those of each frame."""
+    changes = None
+    if recipe.colour:
+        whole = random_change(rng, recipe.colour)
+        frames = [random_change(rng, 0.15 * recipe.colour) for _ in range(recipe.frames)]
+        if rng.random() < 0.04:
+            frames = [without_colour(frame) for frame in frames]
+        changes = (whole, *frames)
+    return ClipPlan(ground, tuple(layers), targets, changes)

@@ -1,0 +1,179 @@
+"""Planned clips drawn on a device: all layers of a kind with one look-up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from colours import GREY, change_colours
+from packing import LayerGroup, PackedBatch, pack
+from pictures import Picture
+from planning import plan_batch
+from plans import Crop
+from recipes import Recipe
+from sources import Sources
+from warps import look_up, mirrored, track_points
+
+
+@dataclass(frozen=True)
+class Clips:
+    """B clips.
+
+    Attributes:
+        frames: (B, T, 3, H, W) uint8.
+        masks: (B, T, N, H, W) float 0..1, what is seen of each target.
+        flow: (B, T-1, 2, H, W) px, from frame t to t-1, of what is seen at t; (B, 0, ...) where
+            it was not asked for.
+        visible: (B, T-1, H, W) bool: that surface is seen in frame t-1 too.
+    """
+
+    frames: Tensor
+    masks: Tensor
+    flow: Tensor
+    visible: Tensor
+
+
+def make_batch(
+    sources: Sources, recipe: Recipe, rng: np.random.Generator, *, with_flow: bool | None = None
+) -> Clips:
+    """Draw and render a batch on the CPU; the same generator state makes the same batch.
+
+    Args:
+        sources: The images.
+        recipe: What to make.
+        rng: Where the numbers come from.
+        with_flow: Whether the flow is wanted; None if no clip is real, as only then it is known.
+    """
+    wanted = recipe.real == 0 if with_flow is None else with_flow
+    plans = plan_batch(sources, recipe, rng)
+    # Clip by clip: what one needs fits into the processor's cache.
+    clips = [render(pack([plan], recipe), sources.pictures, with_flow=wanted) for plan in plans]
+    names = ("frames", "masks", "flow", "visible")
+    return Clips(*(torch.cat([getattr(clip, name) for clip in clips]) for name in names))
+
+
+def render(packed: PackedBatch, pictures: Sequence[Picture], *, with_flow: bool) -> Clips:
+    """Render planned clips where the pictures are.
+
+    Args:
+        packed: The plans.
+        pictures: `Sources.pictures`, all on one device.
+        with_flow: Whether the flow is wanted; of real clips it is wrong.
+    """
+    recipe, device = packed.recipe, pictures[0].image.device
+    shape = (recipe.frames, recipe.height, recipe.width)
+    objects = recipe.objects
+    ground = torch.zeros((packed.batch, 3 + objects, *shape), device=device)
+    flow = torch.zeros((packed.batch, 2, recipe.frames - 1, *shape[1:]), device=device)
+    for group in (packed.stills, packed.films):
+        if len(group):
+            rows = group.clips.to(device)
+            planes, flows = _draw(group, pictures, recipe, masks=objects)
+            ground[rows], flow[rows] = planes, flows
+    frames, own = ground[:, :3], ground[:, 3:]
+    depths = 1 + int(packed.cutouts.depths.max()) if len(packed.cutouts) else 0
+    seen = torch.zeros((packed.batch, depths, *shape), device=device)
+    top = torch.zeros((packed.batch, *shape), dtype=torch.int16, device=device)
+    if depths:
+        planes, flows = _draw(packed.cutouts, pictures, recipe, masks=1)
+    for depth in range(depths):
+        layer = (packed.cutouts.depths == depth).nonzero()[:, 0].to(device)
+        rows = packed.cutouts.clips.to(device)[layer]
+        alpha = planes[layer, 3]
+        # Colours were sampled apart from the mask, so a border pixel keeps its own colour.
+        frames[rows] = torch.lerp(frames[rows], planes[layer, :3], alpha[:, None])
+        own[rows] = own[rows] * (1 - alpha[:, None])
+        seen[rows, :depth] = seen[rows, :depth] * (1 - alpha[:, None])
+        seen[rows, depth] = alpha
+        if with_flow:
+            above = alpha >= 0.5
+            top[rows] = top[rows].masked_fill(above, depth + 1)
+            flow[rows] = torch.where(above[:, None, 1:], flows[layer], flow[rows])
+    if packed.colours is not None:
+        colours = packed.colours.to(device)
+        frames = change_colours(change_colours(frames, colours[:, 0]), colours[:, 1:])
+    frames = frames.round().clamp_(0, 255).byte().transpose(1, 2)
+    # Masks of the layers, then of the ground from its last to its first: -1 - k counts from there.
+    masks = torch.cat([seen, own.flip(1)], 1)
+    chosen = torch.tensor(packed.targets, device=device) % masks.shape[1]
+    masks = masks.gather(1, chosen.view(*chosen.shape, 1, 1, 1).expand(-1, -1, *shape))
+    flow = flow.transpose(1, 2) if with_flow else flow.transpose(1, 2)[:, :0]
+    visible = _seen_before(top, flow) if with_flow else top[:, :0].bool()
+    return Clips(frames.contiguous(), masks.transpose(1, 2).contiguous(), flow, visible)
+
+
+def _draw(
+    group: LayerGroup, pictures: Sequence[Picture], recipe: Recipe, *, masks: int
+) -> tuple[Tensor, Tensor]:
+    """Draw layers: planes (L, 3 + masks, T, H, W), and flows (L, 2, T-1, H, W)."""
+    device = pictures[0].image.device
+    sizes = torch.tensor([_shrunk_size(crops[0]) for crops in group.crops], device=device)
+    points, flows = track_points(group.tracks.to(device), recipe.height, recipe.width)
+    if group.mirror.any():
+        mirror = group.mirror.to(device).view(-1, 1, 1, 1, 1)
+        points = torch.where(mirror, mirrored(points, sizes), points)
+    crops = [crop for crops in group.crops for crop in crops]
+    each = len(crops) // len(group)  # crops a layer: 1, or T
+    canvases = _canvases(crops, group.grey.repeat_interleave(each).tolist(), pictures, masks)
+    if each > 1:
+        points = points.transpose(1, 2).flatten(0, 1).unsqueeze(2)
+    planes = look_up(canvases, points)
+    if each > 1:
+        planes = planes.squeeze(2).unflatten(0, (-1, each)).transpose(1, 2)
+    if group.grey.any():
+        planes[:, :3] += GREY * group.grey.to(device).view(-1, 1, 1, 1, 1)
+    if group.colours is not None:
+        changed = change_colours(planes[:, :3], group.colours.to(device), pivot=GREY)
+        planes = torch.cat([changed, planes[:, 3:]], 1)
+    return planes, flows
+
+
+def _canvases(
+    crops: list[Crop], grey: list[bool], pictures: Sequence[Picture], masks: int
+) -> Tensor:
+    """Cut crops out, shrink them, and put each on the top left of a canvas of zeros."""
+    sizes = [_shrunk_size(crop) for crop in crops]
+    width, height = (max(size[axis] for size in sizes) for axis in range(2))
+    canvases = torch.zeros(
+        (len(crops), 3 + masks, height, width), device=pictures[0].image.device
+    )  # fmt: skip
+    for canvas, crop, (w, h), is_grey in zip(canvases, crops, sizes, grey, strict=True):
+        x0, y0, x1, y1 = crop.box
+        picture = pictures[crop.picture]
+        planes = picture.image[:, y0:y1, x0:x1]
+        if is_grey:  # beyond it is 0
+            planes = planes - GREY
+        canvas[:3, :h, :w] = _shrink(planes, crop.shrink)
+        labels = picture.labels[y0:y1, x0:x1]
+        for channel, object_id in enumerate(crop.objects, 3):
+            canvas[channel, :h, :w] = _shrink((labels == object_id)[None], crop.shrink)[0]
+    return canvases
+
+
+def _shrunk_size(crop: Crop) -> tuple[int, int]:
+    x0, y0, x1, y1 = crop.box
+    return -(-(x1 - x0) // crop.shrink), -(-(y1 - y0) // crop.shrink)
+
+
+def _shrink(planes: Tensor, factor: int) -> Tensor:
+    """Average (C, h, w) over squares, those at the end over what there is of them."""
+    if factor == 1:
+        return planes
+    return F.avg_pool2d(planes.float()[None], factor, ceil_mode=True)[0]
+
+
+def _seen_before(top: Tensor, flow: Tensor) -> Tensor:
+    """Whether the layer on top at t is on top at the end of its flow in t-1, (B, T-1, H, W)."""
+    height, width = top.shape[2:]
+    y = torch.arange(height, device=top.device).view(-1, 1)
+    x = torch.arange(width, device=top.device)
+    x, y = (x + flow[:, :, 0]).round().long(), (y + flow[:, :, 1]).round().long()
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    index = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
+    before = top[:, :-1].flatten(2).gather(2, index.flatten(2)).view_as(index)
+    return inside & (before == top[:, 1:])

@@ -1,0 +1,94 @@
+"""Where a phase's weights come from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from objective import initialise
+from phases import Phase
+from rmnet.config import RMNetConfig
+from rmnet.network.rmnet import RMNet
+from rmnet.weights import load_network
+from runs import CHECKPOINT, Run, read_checkpoint
+from strict_json import TrainingConfigError
+
+# What weights do not depend on, so that a config may differ in it from the weights it starts from.
+FREE = ("size", "box_margin", "search_region", "lost_memory_region", "mask_threshold")
+
+
+def initial_network(
+    config: RMNetConfig, phase: Phase, origin: str | None, *, seed: int
+) -> tuple[RMNet, bool]:
+    """The network a phase begins with.
+
+    Args:
+        config: What it must be.
+        phase: Its `start` says what is wanted.
+        origin: `--from`: the folder of a run, or anything `from_pretrained` takes.
+        seed: Of random weights.
+
+    Returns:
+        The network, and whether its TinyFlowNet has been trained.
+    """
+    if (origin is None) != (phase.start == "random"):
+        wanted = "starts from random weights; leave --from out" if origin else (
+            "starts from weights; give --from the folder of the phase before, or weights such as "
+            "rmnet-small"
+        )  # fmt: skip
+        raise TrainingConfigError(f"phase {phase.name!r} {wanted}")
+    torch.manual_seed(seed)
+    network = RMNet(config)
+    if origin is None:
+        initialise(network)
+        return network, False
+    if (Path(origin) / CHECKPOINT).is_file():
+        state = read_checkpoint(Path(origin))
+        check_same_network(RMNetConfig.from_json(state["network"]), config, origin)
+        network.load_state_dict(state["average"])
+        return network, bool(state["flow_trained"])
+    if phase.start == "continue":
+        raise TrainingConfigError(
+            f"phase {phase.name!r} goes on from a run with its optimiser, and {origin} holds no "
+            f"{CHECKPOINT}; accepted: the --out folder of the phase before"
+        )
+    loaded = load_network(origin)
+    check_same_network(loaded.config, config, origin)
+    network.load_state_dict(loaded.state_dict())
+    return network, True
+
+
+def continue_run(run: Run, phase: Phase, origin: str | None) -> None:
+    """Take over the optimiser too, where the phase wants it."""
+    if phase.start == "continue" and origin is not None:
+        run.carry_over(read_checkpoint(Path(origin)))
+
+
+def check_same_network(found: RMNetConfig, wanted: RMNetConfig, origin: str) -> None:
+    """Raise if weights are of another network, or were trained under another read."""
+    differences = {
+        name: (value, asdict(wanted)[name])
+        for name, value in asdict(found).items()
+        if value != asdict(wanted)[name] and name not in FREE
+    }
+    if differences:
+        listed = "; ".join(f"{k} {old!r}, not {new!r}" for k, (old, new) in differences.items())
+        raise TrainingConfigError(
+            f"{origin} has {listed}; accepted: weights of the config's own network. Change the "
+            "config's `network`, or --from"
+        )
+
+
+def flow_state(origin: str) -> dict[str, Any]:
+    """TinyFlowNet's weights from a run of `train_flow.py`, or from anything with weights."""
+    if (Path(origin) / CHECKPOINT).is_file():
+        state = read_checkpoint(Path(origin))
+        if state["phase"] == "flow":
+            return state["average"]
+        prefix = "flow."
+        return {k.removeprefix(prefix): v for k, v in state["average"].items()
+                if k.startswith(prefix)}  # fmt: skip
+    return load_network(origin).flow.state_dict()
