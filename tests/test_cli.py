@@ -30,7 +30,7 @@ SIZE = (48, 80)
 NUM_FRAMES = 6
 NAMES = ["shot_2", "shot_10", "shot_11", "shot_100", "shot_101", "shot_102"]  # natural order
 IDS = np.array([0, 1, 3, 7], np.uint8)  # of the clip's 1, 2, 3
-COMMANDS = ("track", "demo", "convert", "info")
+COMMANDS = ("track", "eval", "demo", "convert", "info")
 
 
 @pytest.fixture(scope="module")

@@ -141,8 +141,25 @@ def summarise(sequences: Iterable[SequenceScores]) -> dict[str, float]:
     sequences = list(sequences)
     if not sequences:
         raise ConfigError("there are no sequences to average; accepted: one or more")
-    region = np.array([row for scores in sequences for row in scores.jaccard_statistics])
-    contour = np.array([row for scores in sequences for row in scores.contour_statistics])
+    return average_objects(
+        [row for scores in sequences for row in scores.jaccard_statistics],
+        [row for scores in sequences for row in scores.contour_statistics],
+    )
+
+
+def average_objects(
+    jaccard: Sequence[Statistics], contour_accuracy: Sequence[Statistics]
+) -> dict[str, float]:
+    """The averages of `summarise`, from the statistics of each object.
+
+    Args:
+        jaccard: Of J, an object each; one or more.
+        contour_accuracy: Of F, likewise.
+
+    Returns:
+        As `summarise`.
+    """
+    region, contour = np.array(jaccard, np.float64), np.array(contour_accuracy, np.float64)
     numbers = [*region.mean(axis=0).tolist(), *contour.mean(axis=0).tolist()]
     names = [f"{measure}-{name}" for measure in "JF" for name in ("Mean", "Recall", "Decay")]
     return {"J&F-Mean": (numbers[0] + numbers[3]) / 2, **dict(zip(names, numbers, strict=True))}

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TextIO
 
-from rmnet.cli import convert, demo, info, track
+from rmnet.cli import convert, demo, evaluate, info, track
 
 INTERRUPTED = 130  # as shells report SIGINT
 BROKEN_PIPE = 141  # as shells report SIGPIPE
@@ -89,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rmnet {version}")
     parser.set_defaults(run=None)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (track, demo, convert, info):
+    for command in (track, evaluate, demo, convert, info):
         command.add_parser(subparsers, common)
     return parser
 

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from rmnet.config import MemoryPolicy
     from rmnet.segmenter import RMNetSegmenter
 
 # What argparse calls the object that add_subparsers returns; it has no public name.
@@ -75,6 +76,39 @@ def add_network(parser: argparse.ArgumentParser, *, with_size: bool = True) -> N
     )
 
 
+def add_method(parser: argparse.ArgumentParser) -> None:
+    """Add `--every`, `--max-frames` and `--flow`."""
+    method = parser.add_argument_group("method")
+    method.add_argument(
+        "--every",
+        metavar="N",
+        type=positive,
+        default=5,
+        help="remember every N-th frame (default: 5)",
+    )
+    method.add_argument(
+        "--max-frames",
+        metavar="N|none",
+        type=_bound,
+        default=40,
+        help="frames to remember at most; when there are more, they are thinned out (default: 40)",
+    )
+    method.add_argument(
+        "--flow",
+        choices=("tiny", "none"),
+        default="tiny",
+        help="where to look for an object: around its last mask moved by the optical flow of "
+        "TinyFlowNet, or around its last mask as it is (default: tiny)",
+    )
+
+
+def memory_policy(args: argparse.Namespace) -> MemoryPolicy:
+    """What the options of `add_method` say of the memory."""
+    from rmnet.config import MemoryPolicy
+
+    return MemoryPolicy(every=args.every, max_frames=args.max_frames)
+
+
 def load_segmenter(args: argparse.Namespace) -> RMNetSegmenter:
     """The segmenter that the options of `add_network` ask for."""
     import torch
@@ -90,6 +124,10 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
     return int(text)
+
+
+def _bound(text: str) -> int | None:
+    return None if text == "none" else positive(text)
 
 
 def _size(text: str) -> int | Literal["native"]:

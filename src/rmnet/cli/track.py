@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from rmnet.cli.arguments import (
     Subparsers,
     add_command,
+    add_method,
     add_network,
     load_segmenter,
-    positive,
+    memory_policy,
 )
 
 if TYPE_CHECKING:
@@ -108,28 +109,7 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
     output.add_argument(
         "-q", "--quiet", action="store_true", help="neither bar nor summary, errors only"
     )
-    method = parser.add_argument_group("method")
-    method.add_argument(
-        "--every",
-        metavar="N",
-        type=positive,
-        default=5,
-        help="remember every N-th frame (default: 5)",
-    )
-    method.add_argument(
-        "--max-frames",
-        metavar="N|none",
-        type=_bound,
-        default=40,
-        help="frames to remember at most; when there are more, they are thinned out (default: 40)",
-    )
-    method.add_argument(
-        "--flow",
-        choices=("tiny", "none"),
-        default="tiny",
-        help="where to look for an object: around its last mask moved by the optical flow of "
-        "TinyFlowNet, or around its last mask as it is (default: tiny)",
-    )
+    add_method(parser)
     add_network(parser)
     parser.set_defaults(run=run)
 
@@ -137,7 +117,6 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Track; what is cheap to check is checked before the weights load."""
     from rmnet.cli.track_output import TrackOutput
-    from rmnet.config import MemoryPolicy
     from rmnet.errors import ConfigError
     from rmnet.video import open_frames
 
@@ -151,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         _remember(source, passing),
         masks=masks,
         size=args.size,
-        memory=MemoryPolicy(every=args.every, max_frames=args.max_frames),
+        memory=memory_policy(args),
         flow=None if args.flow == "tiny" else args.flow,
         progress=progress and not args.quiet,
     )
@@ -195,10 +174,6 @@ def _ids(text: str) -> list[int]:
     if not re.fullmatch(r"\d+(,\d+)*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not ids with commas between, such as 1,3")
     return [int(piece) for piece in text.split(",")]
-
-
-def _bound(text: str) -> int | None:
-    return None if text == "none" else positive(text)
 
 
 def _read_masks(
