@@ -78,7 +78,7 @@ class Runner:
         else:
             segmenter = RMNetSegmenter(network, device="cpu")
             self._session = segmenter.start(size="native", memory=MemoryPolicy(every=every))
-            self.watch = watch_library(self._session, segmenter._network)
+            self.watch = watch_library(self._session, segmenter._inference)
 
     def step(
         self, frame: NDArray[np.uint8], labels: NDArray[np.uint8], *, first: bool, count: bool

@@ -18,7 +18,7 @@ from baseline import BaselineSession
 from rmnet import TrackingSession
 from rmnet.estimate import Estimate
 from rmnet.memory import MemoryBank
-from rmnet.network.rmnet import RMNet
+from rmnet.network.inference import InferenceNetwork
 
 STAGES = (
     "query encoder",
@@ -116,7 +116,7 @@ class Stopwatch:
         return time.perf_counter(), cpu, usage.ru_stime, float(usage.ru_minflt), macs
 
 
-def watch_library(session: TrackingSession, network: RMNet) -> Stopwatch:
+def watch_library(session: TrackingSession, network: InferenceNetwork) -> Stopwatch:
     """Wrap what a session calls; functions of modules stay wrapped, which costs others nothing."""
     watch = Stopwatch()
     propagate, of_session = sys.modules["rmnet.propagate"], sys.modules["rmnet.session"]
@@ -126,7 +126,7 @@ def watch_library(session: TrackingSession, network: RMNet) -> Stopwatch:
         (network, "encode_memory", "memory encoding"),
         (MemoryBank, "write", "memory encoding"),
         (propagate, "regional_read", "read"),
-        (network.decoder, "skips", "decoder"),
+        (network.network.decoder, "skips", "decoder"),
         (network, "decode", "decoder"),
         (Estimate, "probabilities", "aggregation + labels"),
         (of_session, "segment", "aggregation + labels"),

@@ -134,6 +134,7 @@ def test_results_say_what_they_come_from(call, davis, weights, tmp_path):
         "flow": "none",
         "every": 3,
         "max_frames": None,
+        "regional": False,
         **describe_network(segmenter),
     }
     assert results["clips"][0]["frames"] == NUM_FRAMES

@@ -104,7 +104,8 @@ def test_object_independent_half_of_the_decoder_runs_once_a_frame():
     frames, labels = tiny.clip(num_frames=3)
     segmenter = tiny.segmenter()
     calls = []
-    for step in (segmenter._network.decoder.refine8, segmenter._network.decoder.refine4):
+    decoder = segmenter._inference.network.decoder
+    for step in (decoder.refine8, decoder.refine4):
         step.skip.register_forward_hook(lambda _, args, __: calls.append(args[0].shape[0]))
     segmenter.track(frames, labels)
     assert calls == [1] * 4  # two steps, two frames, whatever the number of objects

@@ -11,6 +11,7 @@ from golden import make_golden_inputs as inputs
 from golden_files import golden, released_segmenter
 from rmnet import MemoryPolicy
 from rmnet.ops import extension
+from rmnet.regions import cells_in_boxes
 
 CLIPS = ("odd2", "start3")
 STAGE_TOLERANCE = 1e-3  # of the largest number of the stage
@@ -19,13 +20,12 @@ STAGE_TOLERANCE = 1e-3  # of the largest number of the stage
 class Recorder:
     """Outputs of the network's parts, call by call, by the names that the golden files use."""
 
-    def __init__(self, network, monkeypatch):
+    def __init__(self, inference, monkeypatch):
         self.steps = []
+        network = inference.network
         watched = {
             network.query_encoder: self._query_encoder,
-            network.query_head: self._query_head,
             network.memory_encoder: self._memory_encoder,
-            network.memory_head: self._memory_head,
             network.flow: lambda _, out: {"flow": out[0]},
             network.decoder: self._decoder_input,
             network.decoder.entry_block: lambda _, out: {"dec_m4": out[:, ::64]},
@@ -46,6 +46,7 @@ class Recorder:
             module.register_forward_hook(lambda _, args, out, take=take: self._add(take(args, out)))
             for module, take in watched.items()
         ]
+        self._watch_heads(inference, monkeypatch)
         boxes = rmnet.propagate.mask_boxes
 
         def recording_boxes(*args, **kwargs):
@@ -66,7 +67,10 @@ class Recorder:
             handle.remove()
 
     def _add(self, outputs):
-        self.steps[-1].update({name: x.clone() for name, x in outputs.items()})
+        """Of one object after the other, as the library decodes them."""
+        step = self.steps[-1]
+        for name, x in outputs.items():
+            step[name] = torch.cat((step[name], x)) if name in step else x.clone()
 
     @staticmethod
     def _flow_stage(name, step, channel_step):
@@ -82,16 +86,37 @@ class Recorder:
         }
 
     @staticmethod
-    def _query_head(_, out):
-        return {"kv_q_key": out[0][:, ::16], "kv_q_val": out[1][:, ::64]}
-
-    @staticmethod
     def _memory_encoder(_, out):
         return {"enc_m_r4": out.f16[:, ::128]}
 
-    @staticmethod
-    def _memory_head(_, out):
-        return {"kv_m_key": out[0][:, ::16], "kv_m_val": out[1][:, ::64]}
+    def _watch_heads(self, inference, monkeypatch):
+        encode_query, encode_memory = inference.encode_query, inference.encode_memory
+
+        def query(image, boxes, **options):
+            seen = encode_query(image, boxes, **options)
+            key, value, *_ = seen.features
+            self._add_cells("kv_q", key, value.movedim(1, -1), boxes, of_one_frame=True)
+            return seen
+
+        def memory(image, masks, boxes, **options):
+            key, value = encode_memory(image, masks, boxes, **options)
+            self._add_cells("kv_m", key, value, boxes, of_one_frame=False)
+            return key, value
+
+        monkeypatch.setattr(inference, "encode_query", query)
+        monkeypatch.setattr(inference, "encode_memory", memory)
+
+    def _add_cells(self, name, key, value, boxes, *, of_one_frame):
+        """Keys and values with the cells that they were asked for; there are no others."""
+        cells = cells_in_boxes(boxes, *key.shape[1:3]).unsqueeze(1)
+        cells = cells.any(dim=0, keepdim=True) if of_one_frame else cells
+        self._add(
+            {
+                f"{name}_cells": cells,
+                f"{name}_key": key.movedim(-1, 1)[:, ::16] * cells,
+                f"{name}_val": value.movedim(-1, 1)[:, ::64] * cells,
+            }
+        )
 
     @staticmethod
     def _decoder_input(args, _):
@@ -109,7 +134,7 @@ def tracked(request):
     segmenter = released_segmenter()
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(sys.modules["rmnet.ops.regional_read"], "BACKEND", backend)
-        recorder = Recorder(segmenter._network, monkeypatch)
+        recorder = Recorder(segmenter._inference, monkeypatch)
 
         def frames():
             for frame in clip["frames_u8"]:
@@ -184,6 +209,8 @@ def test_every_stage_is_within_1e3(tracked):
             got, want = np.maximum(got, -12), np.maximum(want, -12)
         elif stage in steps[step]:
             got, want = steps[step][stage].numpy(), numbers[name]
+            if stage.startswith("kv_"):
+                want = want * steps[step][f"{stage[:4]}_cells"].numpy()
         else:
             continue
         assert got.shape == want.shape, name

@@ -41,7 +41,7 @@ def same(a, b):
 def count_network_passes(segmenter):
     calls = []
     for part in ("query_encoder", "memory_encoder", "flow", "decoder"):
-        getattr(segmenter._network, part).register_forward_hook(
+        getattr(segmenter._inference.network, part).register_forward_hook(
             lambda *_, part=part: calls.append(part)
         )
     return calls
@@ -154,7 +154,8 @@ def test_corrections_on_the_frame_just_returned_cost_no_network_pass(segmenter, 
     session.remove_objects(7)
     assert calls == []
     session.step(frames[2])
-    assert sorted(calls) == ["decoder", "flow", "memory_encoder", "query_encoder"]
+    once, each = ["flow", "query_encoder"], ["decoder", "memory_encoder"]
+    assert sorted(calls) == sorted(once + 2 * each)
 
 
 def test_a_corrected_frame_is_the_same_as_one_given_its_mask(segmenter, clip):
@@ -420,7 +421,7 @@ def test_a_step_that_failed_in_the_network_can_be_repeated(segmenter, clip):
     def out_of_memory(*_):
         raise MemoryError
 
-    handle = segmenter._network.decoder.register_forward_pre_hook(out_of_memory)
+    handle = segmenter._inference.network.decoder.register_forward_pre_hook(out_of_memory)
     with pytest.raises(MemoryError):
         session.step(frames[1])
     handle.remove()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -61,7 +62,7 @@ class Given:
         return self.masks & (above == 0), self.void & (above == 0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # no slots: one property is kept once computed
 class Estimate:
     """Objects of one frame, as a value.
 
@@ -104,6 +105,11 @@ class Estimate:
             predicted=self.predicted[rows],
             given=given if given is not None and given.object_ids else None,
         )
+
+    @cached_property
+    def at_network_size(self) -> Tensor:
+        """`probabilities()`, which the result of a frame and the step after it both want."""
+        return self.probabilities()
 
     def probabilities(self, size: tuple[int, int] | None = None) -> Tensor:
         """All objects together, given masks applied.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rmnet.config import MemoryPolicy
 
-FIRST_SLOTS = 8  # frames of room at first; doubled when full, up to the policy's bound
+FIRST_SLOTS = 4  # frames of room at first; doubled when full, up to the policy's bound
 
 
 class MemoryView(NamedTuple):

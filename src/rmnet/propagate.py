@@ -16,7 +16,7 @@ from rmnet.errors import ConfigError
 from rmnet.estimate import Estimate
 from rmnet.image import Padding, normalise
 from rmnet.memory import MemoryBank
-from rmnet.network.rmnet import RMNet
+from rmnet.network.inference import InferenceNetwork
 from rmnet.ops import regional_read
 from rmnet.regions import mask_boxes, pixel_to_cell_boxes, shift_boxes, union_boxes
 from rmnet.warp import backward_warp
@@ -35,12 +35,13 @@ class KnownFrame:
 
 
 def propagate(
-    network: RMNet,
+    network: InferenceNetwork,
     bank: MemoryBank,
     previous: KnownFrame,
     pixels: Tensor,
     *,
     flow: Flow,
+    regional: bool,
 ) -> tuple[Tensor, Tensor]:
     """Memorize the previous frame, then find its objects in the next one.
 
@@ -53,29 +54,33 @@ def propagate(
         pixels: (3, H, W) uint8, the next frame at the network's size.
         flow: None for TinyFlowNet, "none" to look around the previous mask, or a function of the
             two frames (next, previous).
+        regional: Whether to run encoders and decoder on regions alone.
 
     Returns:
         Probabilities (N, H, W) float32 of each object against background, and where each was
         looked for, (N, 4) int32 px.
     """
     config = network.config
-    masks = previous.estimate.probabilities()[1:]
+    masks = previous.estimate.at_network_size[1:]
     padding = Padding.to_multiple((masks.shape[1], masks.shape[2]), STRIDE)
     image, previous_image = _image(pixels), _image(previous.pixels)
     # First of all, since a function of the user's own may fail: nothing has been written yet.
     search = _search_boxes(network, masks, (image, previous_image), (pixels, previous.pixels), flow)
 
-    key, value = network.encode_memory(padding.add(previous_image), padding.add(masks)[None])
+    query_boxes = pixel_to_cell_boxes(shift_boxes(search, padding.left, padding.top))
     # Released code: boxes in memory on the padded frame, of the search on the unpadded one.
     remembered = _boxes(config, padding.add(masks), config.lost_memory_region)
-    cells = pixel_to_cell_boxes(remembered)
-    bank.write(previous.index, key, value, cells, given=bool(previous.estimate.given))
+    memory_boxes = pixel_to_cell_boxes(remembered)
 
-    features = network.encode_query(padding.add(image))
-    query_boxes = pixel_to_cell_boxes(shift_boxes(search, padding.left, padding.top))
+    key, value = network.encode_memory(
+        padding.add(previous_image), padding.add(masks), memory_boxes, regional=regional
+    )
+    bank.write(previous.index, key, value, memory_boxes, given=bool(previous.estimate.given))
+
+    seen = network.encode_query(padding.add(image), query_boxes, regional=regional)
     memory = bank.view()
     readout = regional_read(
-        features.key.expand(len(masks), -1, -1, -1),
+        seen.features.key.expand(len(masks), -1, -1, -1),
         memory.key,
         memory.value,
         query_boxes,
@@ -84,7 +89,8 @@ def propagate(
         semantics=config.read,
         scale=config.score_scale,
     )
-    return padding.remove(network.decode(readout, features, query_boxes))[0], search
+    decoded = network.decode(readout, seen, query_boxes, regional=regional)
+    return padding.remove(decoded), search
 
 
 def _image(pixels: Tensor) -> Tensor:
@@ -94,7 +100,7 @@ def _image(pixels: Tensor) -> Tensor:
 
 
 def _search_boxes(
-    network: RMNet,
+    network: InferenceNetwork,
     masks: Tensor,
     images: tuple[Tensor, Tensor],
     pixels: tuple[Tensor, Tensor],

@@ -38,7 +38,7 @@ def segment(
         seconds: Time of the frame, if known.
     """
     ids = estimate.object_ids
-    small = estimate.probabilities()
+    small = estimate.at_network_size
     small_size = (small.shape[1], small.shape[2])
     probabilities = small if size == small_size else estimate.probabilities(size)
     best, channel = probabilities.max(dim=0)

@@ -12,6 +12,7 @@ import torch
 
 from rmnet.config import MemoryPolicy, RMNetConfig
 from rmnet.errors import ConfigError
+from rmnet.network.inference import InferenceNetwork
 from rmnet.network.rmnet import RMNet
 from rmnet.propagate import Flow
 from rmnet.results import FrameSegmentation, VideoSegmentation
@@ -52,6 +53,7 @@ class RMNetSegmenter:
             raise ConfigError(f"dtype is {dtype!r}; accepted: {', '.join(map(str, _PRECISIONS))}")
         network = network.to(_device(device)).to(memory_format=torch.channels_last)
         self._network = network.eval().requires_grad_(False)
+        self._inference = InferenceNetwork(self._network)
         self._dtype = dtype
 
     @classmethod
@@ -143,10 +145,11 @@ class RMNetSegmenter:
         size: Size = None,
         memory: MemoryPolicy = MemoryPolicy(),
         flow: Flow = None,
+        regional: bool = False,
         keep_probabilities: bool = False,
     ) -> TrackingSession:
         """Begin a video whose frames come one at a time; arguments as of `track`."""
-        return self._start(0, size, memory, flow, keep_probabilities)
+        return self._start(0, size, memory, flow, regional, keep_probabilities)
 
     def track(
         self,
@@ -158,6 +161,7 @@ class RMNetSegmenter:
         size: Size = None,
         memory: MemoryPolicy = MemoryPolicy(),
         flow: Flow = None,
+        regional: bool = False,
         keep_probabilities: bool = False,
         progress: bool = False,
     ) -> VideoSegmentation:
@@ -180,6 +184,8 @@ class RMNetSegmenter:
             flow: None for TinyFlowNet; "none" to look around the previous mask; or a function
                 (current, previous) of uint8 RGB frames (h, w, 3) at the network's size that gives
                 (2, h, w) px from current to previous, x first.
+            regional: Whether to compute on the regions alone in which objects are looked for:
+                faster the smaller they are, and slightly different (docs/results.md).
             keep_probabilities: Whether results carry them: (N+1, H, W) float32 a frame.
             progress: Whether to show a bar, with frames a second.
 
@@ -197,6 +203,7 @@ class RMNetSegmenter:
             size=size,
             memory=memory,
             flow=flow,
+            regional=regional,
             keep_probabilities=keep_probabilities,
             progress=progress,
         )
@@ -212,6 +219,7 @@ class RMNetSegmenter:
         size: Size = None,
         memory: MemoryPolicy = MemoryPolicy(),
         flow: Flow = None,
+        regional: bool = False,
         keep_probabilities: bool = False,
         progress: bool = False,
     ) -> Generator[FrameSegmentation, None, None]:
@@ -222,7 +230,7 @@ class RMNetSegmenter:
         # Checked here and now; frames are read as results are asked for.
         source = open_frames(frames)
         given = masks_by_frame(first_mask, masks, object_ids)
-        session = self._start(min(given), size, memory, flow, keep_probabilities)
+        session = self._start(min(given), size, memory, flow, regional, keep_probabilities)
         return segment_frames(
             session, source, given, progress=progress, keep_probabilities=keep_probabilities
         )
@@ -233,6 +241,7 @@ class RMNetSegmenter:
         size: Size,
         memory: MemoryPolicy,
         flow: Flow,
+        regional: bool,
         keep_probabilities: bool,
     ) -> TrackingSession:
         if not (flow is None or flow == "none" or callable(flow)):
@@ -240,11 +249,12 @@ class RMNetSegmenter:
         if not isinstance(memory, MemoryPolicy):
             raise ConfigError(f"memory is {memory!r}; accepted: MemoryPolicy(every=5, ...)")
         return TrackingSession(
-            self._network,
+            self._inference,
             precision=self._dtype,
             size=_shorter_side(size, self.config),
             memory=memory,
             flow=flow,
+            regional=regional,
             keep_probabilities=keep_probabilities,
             first_index=first_index,
         )

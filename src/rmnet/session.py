@@ -18,7 +18,7 @@ from rmnet.frames import as_frame
 from rmnet.image import network_size, resize
 from rmnet.masks import ObjectMasks, parse_mask
 from rmnet.memory import MemoryBank
-from rmnet.network.rmnet import RMNet
+from rmnet.network.inference import InferenceNetwork
 from rmnet.propagate import Flow, KnownFrame, propagate
 from rmnet.results import FrameSegmentation
 from rmnet.segmentation import segment
@@ -62,20 +62,22 @@ class TrackingSession:
 
     def __init__(
         self,
-        network: RMNet,
+        network: InferenceNetwork,
         *,
         precision: torch.dtype,
         size: int | None,
         memory: MemoryPolicy,
         flow: Flow,
+        regional: bool,
         keep_probabilities: bool,
         first_index: int = 0,
     ) -> None:
         self._network = network
-        self._device = next(network.parameters()).device
+        self._device = network.device
         self._precision = precision
         self._shorter_side = size
         self._flow: Flow = flow
+        self._regional = regional
         self._keep_probabilities = keep_probabilities
         self._bank = MemoryBank(memory)
         self._next_index = first_index
@@ -144,7 +146,12 @@ class TrackingSession:
         else:
             with self._autocast():
                 predicted, regions = propagate(
-                    self._network, self._bank, last.known, small, flow=self._flow
+                    self._network,
+                    self._bank,
+                    last.known,
+                    small,
+                    flow=self._flow,
+                    regional=self._regional,
                 )
             estimate = Estimate(last.known.estimate.object_ids, predicted)
         stepped = _LastFrame(

@@ -186,14 +186,16 @@ def _run(benchmark: Benchmark, args: argparse.Namespace) -> int:
     segmenter = load_segmenter(args)
     memory, flow = memory_policy(args), None if args.flow == "tiny" else args.flow
     options: dict[str, Any] = {"size": args.size or segmenter.config.size, "flow": args.flow}
-    options |= {"every": memory.every, "max_frames": memory.max_frames}
+    options |= {"every": memory.every, "max_frames": memory.max_frames, "regional": args.regional}
     record = Record(
         args.output,
         benchmark,
         options={**options, **describe_network(segmenter)},
         facts={"weights": args.weights, **describe_run(segmenter)},
     )
-    track = partial(_track, segmenter, size=args.size, memory=memory, flow=flow)
+    track = partial(
+        _track, segmenter, size=args.size, memory=memory, flow=flow, regional=args.regional
+    )
     todo = sum(len(clip.images) for clip in benchmark.clips if record.get(clip.name) is None)
     progress = sys.stderr.isatty() if args.progress is None else args.progress
     with tqdm(total=todo, unit=" frames", disable=not progress, leave=False) as bar:

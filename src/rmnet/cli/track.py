@@ -132,6 +132,7 @@ def run(args: argparse.Namespace) -> int:
         size=args.size,
         memory=memory_policy(args),
         flow=None if args.flow == "tiny" else args.flow,
+        regional=args.regional,
         progress=progress and not args.quiet,
     )
     failure: BaseException | None = None

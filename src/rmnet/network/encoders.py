@@ -34,8 +34,9 @@ class Encoder(nn.Module):
 
     def stages(self, stem: Tensor) -> Features:
         """Features from the stem's output (B, stem_width, H/2, W/2), before its BatchNorm."""
-        x = F.relu(self.stem_norm(stem), inplace=True)
-        f4 = self.stage4(F.max_pool2d(x, kernel_size=3, stride=2, padding=1))
+        # The maximum first: the rectifier then has a quarter of the pixels, and the same result.
+        x = F.max_pool2d(self.stem_norm(stem), kernel_size=3, stride=2, padding=1)
+        f4 = self.stage4(F.relu(x, inplace=True))
         f8 = self.stage8(f4)
         return Features(f4, f8, self.stage16(f8))
 
@@ -57,23 +58,24 @@ class MemoryEncoder(Encoder):
         # Paper: four input channels, image and mask. Released code: a fifth, the other objects.
         self.others_stem = _mask_stem(config.stem_width) if config.others_input else None
 
-    def forward(self, image: Tensor, masks: Tensor) -> Features:
-        """Encode images once for every object.
+    def forward(self, stem: Tensor, masks: Tensor, others: Tensor | None) -> Features:
+        """Encode objects of a frame.
 
         Args:
-            image: (B, 3, H, W).
-            masks: (B, N, H, W) in [0, 1], soft.
-
-        Returns:
-            Features of (B*N, C, ., .), the object running fastest.
+            stem: (n, stem_width, H/2, W/2), `self.stem` of the frame: the same for every object.
+            masks: (n, 1, H, W) in [0, 1], soft.
+            others: (n, 1, H, W), what other objects cover; None without others.
         """
-        objects = masks.flatten(0, 1).unsqueeze(1)
-        stem = self.mask_stem(objects)
-        if self.others_stem is not None and masks.shape[1] > 1:
-            others = (masks.sum(dim=1, keepdim=True) - masks).clamp(0, 1)
-            stem = stem + self.others_stem(others.flatten(0, 1).unsqueeze(1))
-        # The image's own part is the same for every object: convolved once, then repeated.
-        return self.stages(stem + self.stem(image).repeat_interleave(masks.shape[1], dim=0))
+        joined = self.mask_stem(masks)
+        joined += stem
+        if self.others_stem is not None and others is not None:
+            joined += self.others_stem(others)
+        return self.stages(joined)
+
+
+def other_objects(masks: Tensor) -> Tensor:
+    """What all objects but one cover, for every one: (B, N, H, W) in [0, 1], as the masks."""
+    return (masks.sum(dim=1, keepdim=True) - masks).clamp(0, 1)
 
 
 class KeyValueHead(nn.Module):

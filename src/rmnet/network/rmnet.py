@@ -11,7 +11,13 @@ from torch.nn import functional as F
 
 from rmnet.config import RMNetConfig
 from rmnet.network.decoder import Decoder
-from rmnet.network.encoders import KeyValueHead, MemoryEncoder, QueryEncoder, tie_convolutions
+from rmnet.network.encoders import (
+    KeyValueHead,
+    MemoryEncoder,
+    QueryEncoder,
+    other_objects,
+    tie_convolutions,
+)
 from rmnet.network.flow import TinyFlowNet
 from rmnet.regions import cells_in_boxes
 
@@ -65,7 +71,12 @@ class RMNet(nn.Module):
         Returns:
             Keys (B*N, h, w, ck) and values (B*N, h, w, cv), the object running fastest.
         """
-        key, value = self.memory_head(self.memory_encoder(image, masks).f16)
+        num_objects = masks.shape[1]
+        others = other_objects(masks).flatten(0, 1).unsqueeze(1) if num_objects > 1 else None
+        # The image's own part is convolved once, then repeated.
+        stem = self.memory_encoder.stem(image).repeat_interleave(num_objects, dim=0)
+        features = self.memory_encoder(stem, masks.flatten(0, 1).unsqueeze(1), others)
+        key, value = self.memory_head(features.f16)
         return rearrange(key, "n c h w -> n h w c"), rearrange(value, "n c h w -> n h w c")
 
     def decode(self, readout: Tensor, features: QueryFeatures, query_boxes: Tensor) -> Tensor:
@@ -86,9 +97,15 @@ class RMNet(nn.Module):
         region = cells_in_boxes(query_boxes, *value.shape[-2:]).unsqueeze(1)
         read = rearrange(readout, "n h w c -> n c h w")
         logits = self.decoder(torch.cat((read, value * region), dim=1), skip8, skip4)
-        logits = F.interpolate(logits.float(), scale_factor=4, mode="bilinear", align_corners=False)
-        # Softmax over (background, object) is a sigmoid of their difference.
-        return (logits[:, 1] - logits[:, 0]).sigmoid().unflatten(0, (batch, num_objects))
+        return object_probabilities(logits).unflatten(0, (batch, num_objects))
+
+
+def object_probabilities(logits: Tensor) -> Tensor:
+    """Probabilities (n, 4h, 4w) float32 of the second of two classes, from logits (n, 2, h, w)."""
+    # Softmax over two classes is a sigmoid of their difference, which enlarging leaves alone.
+    odds = (logits[:, 1:] - logits[:, :1]).float()
+    odds = F.interpolate(odds, scale_factor=4, mode="bilinear", align_corners=False)
+    return odds[:, 0].sigmoid()
 
 
 def _repeat(x: Tensor, num_objects: int) -> Tensor:

@@ -1,0 +1,180 @@
+"""RMNet as a session runs it: one frame at a time, and no more of it than is asked for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rmnet.config import STRIDE
+from rmnet.network.cell_box import CellBox, union
+from rmnet.network.encoders import KeyValueHead, other_objects
+from rmnet.network.fuse import fused
+from rmnet.network.rmnet import QueryFeatures, RMNet, object_probabilities
+
+# Cells around a region that `regional` computes with it, so that what is inside hardly notices
+# that the frame ends there. Chosen by J&F: docs/results.md.
+ENCODER_HALO = 3
+DECODER_HALO = 2
+
+
+class SeenFrame(NamedTuple):
+    """A frame after the query encoder: key and value of all cells, skips of the view alone."""
+
+    features: QueryFeatures
+    view: CellBox
+
+
+class InferenceNetwork:
+    """Made of a network, whose weights it shares where it can; holds no state.
+
+    On the CPU, objects go one by one: activations of a batch are too large for the allocator to
+    keep, and faulting them in anew takes longer than what a batch saves. And only cells of regions
+    get keys and values, as others are never read: the same numbers for less.
+    On other devices objects are a batch, and nothing waits for boxes to reach the host.
+
+    With `regional`, encoders and decoder too see no more than regions and a few cells around; an
+    approximation, whose cost in J and F is in docs/results.md.
+
+    Args:
+        network: On its device, as it was loaded; it is not changed.
+    """
+
+    def __init__(self, network: RMNet) -> None:
+        self.config = network.config
+        self.device = next(network.parameters()).device
+        self.network = fused(network)
+        self.flow = self.network.flow
+
+    def encode_query(self, image: Tensor, boxes: Tensor, *, regional: bool) -> SeenFrame:
+        """Encode the frame to be segmented.
+
+        Args:
+            image: (1, 3, H, W), normalised, 16 divides H and W.
+            boxes: (N, 4) int32 cells, where objects are looked for.
+            regional: Whether to look there only.
+        """
+        whole = _whole(image)
+        if self._is_batched(regional=regional):
+            return SeenFrame(self.network.encode_query(image), whole)
+        box = union(CellBox(*box) for box in boxes.tolist())
+        view = _view(box, whole, ENCODER_HALO) if regional else whole
+        f4, f8, f16 = self.network.query_encoder(_cut_image(image, view))
+        key, value = _on_cells(self.network.query_head, f16, box, view, whole)
+        skips = self.network.decoder.skips(f8, f4)
+        return SeenFrame(QueryFeatures(key.movedim(1, -1), value, *skips), view)
+
+    def encode_memory(
+        self, image: Tensor, masks: Tensor, boxes: Tensor, *, regional: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Encode a past frame with its masks.
+
+        Args:
+            image: (1, 3, H, W).
+            masks: (N, H, W) in [0, 1], soft.
+            boxes: (N, 4) int32 cells, where each object is remembered.
+            regional: Whether to look there only.
+
+        Returns:
+            Keys (N, h, w, ck) and values (N, h, w, cv); outside the boxes they mean nothing.
+        """
+        if self._is_batched(regional=regional):
+            return self.network.encode_memory(image, masks[None])
+        whole = _whole(image)
+        encoder, head = self.network.memory_encoder, self.network.memory_head
+        others = other_objects(masks[None])[0]
+        stem = None if regional else encoder.stem(image)
+        pairs = []
+        for mask, other, corners in zip(masks, others, boxes.tolist(), strict=True):
+            box = CellBox(*corners)
+            view = _view(box, whole, ENCODER_HALO) if regional else whole
+            f16 = encoder(
+                encoder.stem(_cut_image(image, view)) if stem is None else stem,
+                _cut_image(mask[None, None], view),
+                _cut_image(other[None, None], view) if len(masks) > 1 else None,
+            ).f16
+            pairs.append(_on_cells(head, f16, box, view, whole))
+        keys, values = zip(*pairs, strict=True)
+        return torch.cat(keys).movedim(1, -1), torch.cat(values).movedim(1, -1)
+
+    def decode(self, readout: Tensor, seen: SeenFrame, boxes: Tensor, *, regional: bool) -> Tensor:
+        """Decode every object by itself.
+
+        Args:
+            readout: (N, h, w, cv), what each object's memory said.
+            seen: The frame.
+            boxes: (N, 4) cells; outside, the query's value is hidden.
+            regional: Whether to decode there only; all else is background.
+
+        Returns:
+            (N, H, W) float32 probabilities of each object against background.
+        """
+        if self._is_batched(regional=regional):
+            return self.network.decode(readout, seen.features, boxes)[0]
+        _, value, skip8, skip4 = seen.features
+        height, width = value.shape[-2:]
+        whole = CellBox(0, 0, width, height)
+        decoded = []
+        for read, corners in zip(readout.movedim(-1, 1), boxes.tolist(), strict=True):
+            box = CellBox(*corners)
+            view = _view(box, seen.view, DECODER_HALO) if regional else whole
+            region = box.seen_from(view)
+            shown = region.paste(box.cut(value), *view.shape)
+            inside = view.seen_from(seen.view)
+            logits = self.network.decoder(
+                torch.cat((view.cut(read[None]), shown), dim=1),
+                inside.cut(skip8, 2),
+                inside.cut(skip4, 4),
+            )
+            probabilities = object_probabilities(logits)
+            if view != whole:
+                probabilities = view.paste(probabilities[None], height, width, STRIDE)[0]
+            decoded.append(probabilities)
+        return torch.cat(decoded)
+
+    def _is_batched(self, *, regional: bool) -> bool:
+        return self.device.type != "cpu" and not regional
+
+
+def _whole(image: Tensor) -> CellBox:
+    height, width = image.shape[-2:]
+    return CellBox(0, 0, width // STRIDE, height // STRIDE)
+
+
+def _view(box: CellBox, whole: CellBox, halo: int) -> CellBox:
+    """What to compute on for the sake of a box."""
+    return whole if box.is_empty else box.widened(halo, whole)
+
+
+def _cut_image(planes: Tensor, view: CellBox) -> Tensor:
+    """The pixels of a view, with channels last in memory as all else here."""
+    return view.cut(planes, STRIDE).contiguous(memory_format=torch.channels_last)
+
+
+def _on_cells(
+    head: KeyValueHead, f16: Tensor, box: CellBox, view: CellBox, whole: CellBox
+) -> tuple[Tensor, Tensor]:
+    """Keys (1, ck, h, w) and values (1, cv, h, w) of `whole`, zeros outside a box.
+
+    Args:
+        head: Two convolutions of 3x3, so that a cell depends on its eight neighbours only.
+        f16: (1, C, ., .) of the cells of `view`.
+        box: In `view`, or empty.
+        view: In `whole`.
+        whole: The grid.
+    """
+    if box.is_empty:  # one cell, which nobody reads, spares a second way through
+        box = CellBox(view.x0, view.y0, view.x0 + 1, view.y0 + 1)
+    around = box.widened(1, view)
+    # Zeros stand for what lies beyond the view, as they do in a convolution of all of it.
+    padding = (
+        1 - (box.x0 - around.x0),
+        1 - (around.x1 - box.x1),
+        1 - (box.y0 - around.y0),
+        1 - (around.y1 - box.y1),
+    )
+    part = F.pad(around.seen_from(view).cut(f16), padding)
+    key, value = (F.conv2d(part, x.weight, x.bias) for x in (head.key, head.value))
+    return box.paste(key, *whole.shape), box.paste(value, *whole.shape)
