@@ -8,6 +8,7 @@ import torch
 import tiny
 from rmnet.network import inference
 from rmnet.network.cell_box import CellBox, union
+from rmnet.network.halo import encoder_halo, last_stage_halo
 from rmnet.network.inference import InferenceNetwork
 from rmnet.network.rmnet import RMNet
 from rmnet.regions import cells_in_boxes
@@ -103,6 +104,39 @@ def test_a_lone_object_has_no_others():
     assert len(calls) == 2
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        dataclasses.replace(config, stage_depths=depths)
+        for config in (CONFIGS["basic blocks"], CONFIGS["bottlenecks"])
+        for depths in ((1, 1, 1), (2, 2, 2), (3, 4, 6))
+    ],
+    ids=lambda config: f"{config.backbone} {config.stage_depths}",
+)
+@pytest.mark.parametrize("corner", [(0, 0), (19, 19), (37, 37)])
+def test_far_from_a_box_nothing_need_be_encoded(config, corner, monkeypatch):
+    """A grid of 40 x 40 cells, of which a box wants 3 x 3: its halo is large, and large enough."""
+    x, y = corner
+    network, box = trained(config), torch.tensor([[x, y, x + 3, y + 3]], dtype=torch.int32)
+    ours = InferenceNetwork(network)
+    sizes = []
+    ours.network.memory_encoder.register_forward_hook(lambda _, args, __: sizes.append(args[1]))
+    image, masks = torch.randn((1, 3, 640, 640)), torch.rand((1, 640, 640))
+    with torch.inference_mode():
+        key, value = ours.encode_memory(image, masks, box, regional=False)
+        seen = ours.encode_query(image, box, regional=False)
+        want_key, want_value = network.encode_memory(image, masks[None])
+        want = network.encode_query(image)
+    inside = cells_in_boxes(box, 40, 40)
+    assert close(key[inside], want_key[inside])
+    assert close(value[inside], want_value[inside])
+    assert close(seen.features.key[inside], want.key[inside])
+    assert close(seen.features.skip4, want.skip4)
+    halo = 1 + encoder_halo(config)
+    seen_cells = min(x + 3 + halo, 40) - max(x - halo, 0)
+    assert sizes[0].shape[-2:] == (16 * seen_cells, 16 * seen_cells)
+
+
 def test_the_network_stays_as_it_was_loaded(network):
     before = {name: x.clone() for name, x in network.state_dict().items()}
     modules = [type(module) for module in network.modules()]
@@ -142,10 +176,9 @@ def test_regional_decoding_sees_the_region_and_its_halo_alone(image, monkeypatch
     monkeypatch.setattr(inference, "DECODER_HALO", 1)
     ours, masks = InferenceNetwork(trained(tiny.CONFIG)), torch.rand((1, 96, 128))
     shapes = []
-    for part in ("query_encoder", "memory_encoder", "decoder"):
-        getattr(ours.network, part).register_forward_hook(
-            lambda _, args, __: shapes.append(tuple(args[0].shape[-2:]))
-        )
+    network = ours.network
+    for part in (network.query_encoder.stem, network.memory_encoder, network.decoder):
+        part.register_forward_hook(lambda _, args, __: shapes.append(tuple(args[0].shape[-2:])))
     monkeypatch.setattr(inference, "ENCODER_HALO", 2)
     box = torch.tensor([[3, 2, 5, 4]])  # 2 x 2 cells in a grid of 6 x 8
     decoded = everything(ours, image, masks, box, regional=True)[3]
@@ -155,6 +188,23 @@ def test_regional_decoding_sees_the_region_and_its_halo_alone(image, monkeypatch
     outside[16:80, 32:96] = False
     assert not decoded[0, outside].any()
     assert decoded[0, ~outside].all()
+
+
+def test_halos_are_as_small_as_they_can_be():
+    """One cell less, and the edge of the crop is felt."""
+    for name in ("basic blocks", "bottlenecks"):
+        config = dataclasses.replace(CONFIGS[name], stage_depths=(2, 3, 2))
+        encoder = trained(config).query_encoder.double()
+        image = torch.randn((1, 3, 16 * 24, 16 * 24), dtype=torch.float64)
+        with torch.inference_mode():
+            _, f8, whole = encoder(image)
+            cropped = encoder(image[..., 16 * 12 :, 16 * 12 :]).f16
+            last = encoder.stage16(f8[..., 24:, 24:])
+        for part, halo in ((cropped, encoder_halo(config)), (last, last_stage_halo(config))):
+            wrong = (part - whole[..., 12:, 12:]).abs().amax(dim=(0, 1)) > 1e-12 * whole.abs().max()
+            assert not wrong[halo:, halo:].any()
+            assert wrong[halo - 1, halo:].any()
+            assert wrong[halo:, halo - 1].any()
 
 
 def test_regional_without_any_region_looks_everywhere(image):
@@ -186,7 +236,7 @@ def test_a_video_is_regional_on_request(regional, monkeypatch):
     labels[labels == 3] = 0  # the object that is left lies in the right half
     segmenter = tiny.segmenter()
     sizes = []
-    segmenter._inference.network.query_encoder.register_forward_hook(
+    segmenter._inference.network.query_encoder.stem.register_forward_hook(
         lambda _, args, __: sizes.append(tuple(args[0].shape[-2:]))
     )
     segmenter.track(frames, labels, regional=regional, flow="none")

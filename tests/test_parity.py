@@ -24,7 +24,11 @@ class Recorder:
         self.steps = []
         network = inference.network
         watched = {
-            network.query_encoder: self._query_encoder,
+            network.query_encoder.stage4: lambda _, out: {
+                "enc_q_r2": out[:, ::64, :: self.s2, :: self.s2]
+            },
+            network.query_encoder.stage8: lambda _, out: {"enc_q_r3": out[:, ::128, ::2, ::2]},
+            network.query_encoder.stage16: lambda _, out: {"enc_q_r4": out[:, ::128]},
             network.memory_encoder: self._memory_encoder,
             network.flow: lambda _, out: {"flow": out[0]},
             network.decoder: self._decoder_input,
@@ -76,14 +80,6 @@ class Recorder:
     def _flow_stage(name, step, channel_step):
         golden_name = name.replace("predict", "predict_flow")
         return lambda _, out: {golden_name: out[:, ::channel_step, ::step, ::step]}
-
-    def _query_encoder(self, _, out):
-        f4, f8, f16 = out
-        return {
-            "enc_q_r4": f16[:, ::128],
-            "enc_q_r3": f8[:, ::128, ::2, ::2],
-            "enc_q_r2": f4[:, ::64, :: self.s2, :: self.s2],
-        }
 
     @staticmethod
     def _memory_encoder(_, out):

@@ -40,10 +40,11 @@ def same(a, b):
 
 def count_network_passes(segmenter):
     calls = []
-    for part in ("query_encoder", "memory_encoder", "flow", "decoder"):
-        getattr(segmenter._inference.network, part).register_forward_hook(
-            lambda *_, part=part: calls.append(part)
-        )
+    network = segmenter._inference.network
+    parts = {"query_encoder": network.query_encoder.stage16}
+    parts |= {part: getattr(network, part) for part in ("memory_encoder", "flow", "decoder")}
+    for name, module in parts.items():
+        module.register_forward_hook(lambda *_, name=name: calls.append(name))
     return calls
 
 

@@ -34,11 +34,15 @@ class Encoder(nn.Module):
 
     def stages(self, stem: Tensor) -> Features:
         """Features from the stem's output (B, stem_width, H/2, W/2), before its BatchNorm."""
+        f4, f8 = self.shallow_stages(stem)
+        return Features(f4, f8, self.stage16(f8))
+
+    def shallow_stages(self, stem: Tensor) -> tuple[Tensor, Tensor]:
+        """f4 and f8 alone."""
         # The maximum first: the rectifier then has a quarter of the pixels, and the same result.
         x = F.max_pool2d(self.stem_norm(stem), kernel_size=3, stride=2, padding=1)
         f4 = self.stage4(F.relu(x, inplace=True))
-        f8 = self.stage8(f4)
-        return Features(f4, f8, self.stage16(f8))
+        return f4, self.stage8(f4)
 
 
 class QueryEncoder(Encoder):

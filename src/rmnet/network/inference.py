@@ -12,8 +12,10 @@ from rmnet.config import STRIDE
 from rmnet.network.cell_box import CellBox, union
 from rmnet.network.encoders import KeyValueHead, other_objects
 from rmnet.network.fuse import fused
+from rmnet.network.halo import encoder_halo, last_stage_halo
 from rmnet.network.rmnet import QueryFeatures, RMNet, object_probabilities
 
+HEAD_HALO = 1  # cells around a box that its keys and values depend on: convolutions of 3x3
 # Cells around a region that `regional` computes with it, so that what is inside hardly notices
 # that the frame ends there. Chosen by J&F: docs/results.md.
 ENCODER_HALO = 3
@@ -32,10 +34,11 @@ class InferenceNetwork:
 
     On the CPU, objects go one by one: activations of a batch are too large for the allocator to
     keep, and faulting them in anew takes longer than what a batch saves. And only cells of regions
-    get keys and values, as others are never read: the same numbers for less.
+    get keys and values, as others are never read, so that what is too far away to be felt there
+    need not be encoded: the same numbers for less.
     On other devices objects are a batch, and nothing waits for boxes to reach the host.
 
-    With `regional`, encoders and decoder too see no more than regions and a few cells around; an
+    With `regional`, encoders and decoder see no more than regions and a few cells around; an
     approximation, whose cost in J and F is in docs/results.md.
 
     Args:
@@ -47,6 +50,8 @@ class InferenceNetwork:
         self.device = next(network.parameters()).device
         self.network = fused(network)
         self.flow = self.network.flow
+        self._exact_halo = HEAD_HALO + encoder_halo(self.config)
+        self._exact_last_halo = HEAD_HALO + last_stage_halo(self.config)
 
     def encode_query(self, image: Tensor, boxes: Tensor, *, regional: bool) -> SeenFrame:
         """Encode the frame to be segmented.
@@ -61,8 +66,12 @@ class InferenceNetwork:
             return SeenFrame(self.network.encode_query(image), whole)
         box = union(CellBox(*box) for box in boxes.tolist())
         view = _view(box, whole, ENCODER_HALO) if regional else whole
-        f4, f8, f16 = self.network.query_encoder(_cut_image(image, view))
-        key, value = _on_cells(self.network.query_head, f16, box, view, whole)
+        encoder = self.network.query_encoder
+        f4, f8 = encoder.shallow_stages(encoder.stem(_cut_image(image, view)))
+        # The decoder wants these two of all that is in view, the read wants f16 of the box alone.
+        deep = _view(box, view, self._exact_last_halo)
+        f16 = encoder.stage16(deep.seen_from(view).cut(f8, 2))
+        key, value = _on_cells(self.network.query_head, f16, box, deep, whole)
         skips = self.network.decoder.skips(f8, f4)
         return SeenFrame(QueryFeatures(key.movedim(1, -1), value, *skips), view)
 
@@ -85,13 +94,15 @@ class InferenceNetwork:
         whole = _whole(image)
         encoder, head = self.network.memory_encoder, self.network.memory_head
         others = other_objects(masks[None])[0]
-        stem = None if regional else encoder.stem(image)
+        cells = [CellBox(*corners) for corners in boxes.tolist()]
+        halo = ENCODER_HALO if regional else self._exact_halo
+        views = [_view(box, whole, halo) for box in cells]
+        joint = union(views)
+        stem = encoder.stem(_cut_image(image, joint))
         pairs = []
-        for mask, other, corners in zip(masks, others, boxes.tolist(), strict=True):
-            box = CellBox(*corners)
-            view = _view(box, whole, ENCODER_HALO) if regional else whole
+        for mask, other, box, view in zip(masks, others, cells, views, strict=True):
             f16 = encoder(
-                encoder.stem(_cut_image(image, view)) if stem is None else stem,
+                view.seen_from(joint).cut(stem, STRIDE // 2),
                 _cut_image(mask[None, None], view),
                 _cut_image(other[None, None], view) if len(masks) > 1 else None,
             ).f16
@@ -167,7 +178,7 @@ def _on_cells(
     """
     if box.is_empty:  # one cell, which nobody reads, spares a second way through
         box = CellBox(view.x0, view.y0, view.x0 + 1, view.y0 + 1)
-    around = box.widened(1, view)
+    around = box.widened(HEAD_HALO, view)
     # Zeros stand for what lies beyond the view, as they do in a convolution of all of it.
     padding = (
         1 - (box.x0 - around.x0),
