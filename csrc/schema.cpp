@@ -1,4 +1,4 @@
-// The operator's signature. rmnet/ops/regional_read.py is its documentation.
+// The operators' signatures. rmnet/ops/regional_read.py and convolution.py are their documentation.
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(rmnet, m) {
@@ -6,4 +6,8 @@ STABLE_TORCH_LIBRARY(rmnet, m) {
       "regional_read(Tensor query_key, Tensor memory_key, Tensor memory_value, "
       "Tensor query_boxes, Tensor memory_boxes, Tensor? present, bool zeroed, float scale, "
       "str instruction_set='best') -> Tensor");
+  m.def("pack_conv3x3(Tensor weight) -> Tensor");
+  m.def(
+      "conv3x3(Tensor x, Tensor packed, int out_channels, Tensor? bias, Tensor? residual, "
+      "bool relu_input, bool relu_output, str instruction_set='best') -> Tensor");
 }

@@ -1,4 +1,4 @@
-"""Print the SHA-256 of what the native op returns for fixed inputs, a line a case.
+"""Print the SHA-256 of what the native ops return for fixed inputs, a line a case.
 
 The same binary prints the same lines on the same machine, whatever torch it runs with; .ci/run
 compares two. Needs torch, NumPy and rmnet, not what else rmnet depends on. Which binary and torch
@@ -14,11 +14,12 @@ import sys
 import numpy as np
 import torch
 
-from rmnet.ops import extension, native
+from rmnet.ops import convolution, extension, native
 
 OBJECTS, FRAMES, HEIGHT, WIDTH = 3, 4, 12, 17
 THREADS = 2  # who adds up what depends on it
 WIDTHS = {"released": (128, 512), "small": (64, 192), "odd": (7, 10)}
+CONVOLUTIONS = {"wide": (256, 128), "odd": (37, 45)}
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -51,6 +52,22 @@ def digest(tensor):
     return hashlib.sha256(tensor.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
+def convolve(generator, channels, out_channels, instruction_set):
+    def numbers(*shape):
+        return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
+
+    return convolution.conv3x3(
+        numbers(OBJECTS, channels, HEIGHT, WIDTH),
+        convolution.pack(numbers(out_channels, channels, 3, 3)),
+        out_channels,
+        bias=numbers(out_channels),
+        residual=numbers(OBJECTS, out_channels, HEIGHT, WIDTH),
+        relu_input=True,
+        relu_output=True,
+        instruction_set=instruction_set,
+    )
+
+
 def main():
     problem = extension.problem("cpu")
     if problem is not None:
@@ -74,6 +91,9 @@ def main():
             sys.exit(f"{widths} {dtype} {semantics} {instruction_set}: not finite")
         case = f"{widths:<9}{dtype:<10}{semantics:<10}{instruction_set:<9}"
         sys.stdout.write(f"{case}{digest(readout)}\n")
+    for widths, instruction_set in itertools.product(CONVOLUTIONS, ("best", "portable")):
+        convolved = convolve(np.random.default_rng(0), *CONVOLUTIONS[widths], instruction_set)
+        sys.stdout.write(f"conv3x3 {widths:<5}{instruction_set:<9}{digest(convolved)}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The native CPU op never touches memory that is not its own: hundreds of shapes under sanitizers."""
+"""No native CPU op touches memory that is not its own: hundreds of shapes under sanitizers."""
 
 import os
 import shutil
@@ -11,9 +11,13 @@ import torch
 
 TESTS = Path(__file__).parent
 CSRC = TESTS.parent / "csrc"
+CPU = CSRC / "cpu"
 COMPILER = os.environ.get("CXX", "g++")
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 CASES = 200
+READ, CONVOLVE = "fuzz_regional_read.py", "fuzz_conv3x3.py"
+# What of csrc/cpu an op is made of, but for what both are.
+SOURCES = {READ: ("attention_*.cpp", "plan.cpp", "regional_*.cpp"), CONVOLVE: ("*conv*.cpp", "win*.cpp")}  # fmt: skip
 
 pytestmark = [
     pytest.mark.slow,
@@ -39,54 +43,66 @@ def preload():
     return " ".join(map(str, libraries))
 
 
-def build(csrc, library):
+def build(csrc, library, *sources):
     torch_folder = Path(torch.__file__).parent
     subprocess.run(
         [
             COMPILER, "-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-fvisibility=hidden", "-w",
             *SANITIZERS, "-DTORCH_TARGET_VERSION=0x020b000000000000",
             "-isystem", torch_folder / "include",
-            csrc / "schema.cpp", *sorted((csrc / "cpu").glob("*.cpp")),
+            csrc / "schema.cpp", csrc / "cpu" / "instruction_set.cpp",
+            *sorted(file for names in sources for file in (csrc / "cpu").glob(names)),
             "-o", library, f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10",
         ],
         check=True,
     )  # fmt: skip
 
 
-def fuzz(library, preload, cases):
+def fuzz(script, library, preload, cases):
     # LeakSanitizer would report Python's own.
     environment = {
         **os.environ,
         "LD_PRELOAD": preload,
         "ASAN_OPTIONS": "detect_leaks=0:handle_segv=0",
     }
-    script = TESTS / "fuzz_regional_read.py"
     return subprocess.run(
-        [sys.executable, script, library, str(cases)],
+        [sys.executable, TESTS / script, library, str(cases)],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
-def test_hundreds_of_random_reads_stay_inside_their_tensors(preload, tmp_path):
+@pytest.mark.parametrize("script", [READ, CONVOLVE])
+def test_hundreds_of_random_calls_stay_inside_their_tensors(preload, tmp_path, script):
     library = tmp_path / "op.so"
-    build(CSRC, library)
-    run = fuzz(library, preload, CASES)
+    build(CSRC, library, *SOURCES[script])
+    run = fuzz(script, library, preload, CASES)
     assert run.returncode == 0, run.stderr[-4000:]
     assert f"'best': {CASES}" in run.stdout
     assert f"'portable': {CASES}" in run.stdout
 
 
+def test_every_source_is_built_for_some_fuzzer():
+    built = {file for names in SOURCES.values() for name in names for file in CPU.glob(name)}
+    assert built | {CPU / "instruction_set.cpp"} == set(CPU.glob("*.cpp"))
+
+
 @pytest.mark.parametrize(
-    ("file", "right", "wrong"),
+    ("script", "file", "right", "wrong"),
     [
         # the last values of a row read in whole vectors, past the end of the tensor
-        ("attention_kernels.h", "if (count >= kLanes) return Simd::load(p);", "return Simd::load(p);"),
+        (READ, "attention_kernels.h", "if (count >= kLanes) return Simd::load(p);", "return Simd::load(p);"),
+        (CONVOLVE, "winograd_kernels.h", "if (count >= kLanes) return Simd::load(p);", "return Simd::load(p);"),
         # too little room for the sums, inside the one allocation that all threads share
-        ("regional_read_cpu.cpp", "arena.take(rows * width)", "arena.take(rows * width - 64)"),
+        (READ, "regional_read_cpu.cpp", "arena.take(rows * width)", "arena.take(rows * width - 64)"),
+        # too little room for what is outside the image
+        (CONVOLVE, "winograd_kernels.h", "tiles * row + line(convolution.channels)", "tiles * row"),
+        # a tile at the border written whole
+        (CONVOLVE, "winograd_kernels.h", "columns_left < kTile ? columns_left : kTile", "kTile"),
     ],
-    ids=["reads beyond a tensor", "writes beyond its part"],
+    ids=["read beyond a tensor", "convolve beyond a tensor", "no room for sums", "no room for zeros",
+         "a whole tile at the border"],
 )  # fmt: skip
-def test_the_check_itself_finds_a_planted_error(preload, tmp_path, file, right, wrong):
+def test_the_check_itself_finds_a_planted_error(preload, tmp_path, script, file, right, wrong):
     csrc = tmp_path / "csrc"
     shutil.copytree(CSRC, csrc)
     source = csrc / "cpu" / file
@@ -94,7 +110,7 @@ def test_the_check_itself_finds_a_planted_error(preload, tmp_path, file, right, 
     assert right in text
     source.write_text(text.replace(right, wrong))
     library = tmp_path / "op.so"
-    build(csrc, library)
-    run = fuzz(library, preload, CASES)
+    build(csrc, library, *SOURCES[script])
+    run = fuzz(script, library, preload, CASES)
     assert run.returncode != 0
     assert "AddressSanitizer" in run.stderr

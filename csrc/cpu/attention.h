@@ -6,7 +6,8 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
+
+#include "instruction_set.h"
 
 namespace rmnet {
 
@@ -59,17 +60,11 @@ struct AttentionKernels {
 
 // An instruction set's functions for every element type.
 struct AttentionTable {
-  const char* instruction_set;
   AttentionKernels of_float, of_half, of_bfloat16;
 };
 
-// "best": of those this processor runs. "avx512", "avx2" and "portable" are for tests and
-// benchmarks; throws if the processor lacks it or the name is another.
-const AttentionTable& choose_attention(const std::string& instruction_set);
-
 extern const AttentionTable portable_attention;
-#if defined(__x86_64__) && defined(__GNUC__)
-#define RMNET_X86
+#ifdef RMNET_X86
 extern const AttentionTable avx2_attention, avx512_attention;
 #endif
 

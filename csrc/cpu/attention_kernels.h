@@ -270,8 +270,7 @@ struct Attention {
 
 template <class Simd>
 constexpr AttentionTable attention_table() {
-  return {Simd::kName, Attention<Simd, float>::kernels(),
-          Attention<Simd, torch::headeronly::Half>::kernels(),
+  return {Attention<Simd, float>::kernels(), Attention<Simd, torch::headeronly::Half>::kernels(),
           Attention<Simd, torch::headeronly::BFloat16>::kernels()};
 }
 

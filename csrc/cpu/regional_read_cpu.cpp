@@ -6,12 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "arena.h"
 #include "attention.h"
 #include "plan.h"
-
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#endif
 
 namespace rmnet {
 namespace {
@@ -19,8 +16,12 @@ namespace {
 // Below this much work a second thread costs more than it brings.
 constexpr int64_t kSmallestShare = 1 << 20;  // multiply-adds
 
-int64_t round_up(int64_t size, int64_t multiple) {
-  return (size + multiple - 1) / multiple * multiple;
+const AttentionTable& attention_of(InstructionSet instruction_set) {
+#ifdef RMNET_X86
+  if (instruction_set == InstructionSet::kAvx512) return avx512_attention;
+  if (instruction_set == InstructionSet::kAvx2) return avx2_attention;
+#endif
+  return portable_attention;
 }
 
 const AttentionKernels& kernels_of(const AttentionTable& table, ScalarType dtype) {
@@ -28,28 +29,6 @@ const AttentionKernels& kernels_of(const AttentionTable& table, ScalarType dtype
   if (dtype == ScalarType::BFloat16) return table.of_bfloat16;
   return table.of_float;
 }
-
-// Hands out parts of one allocation, each aligned to a cache line. Used twice: to add up what is
-// needed, and to give it out.
-class Arena {
- public:
-  explicit Arena(float* start) : start_(start) {}
-  float* take(int64_t floats) {
-    float* part = start_ ? start_ + used_ : nullptr;
-    used_ += round_up(floats, kLine);
-#ifdef __SANITIZE_ADDRESS__  // a part that is written beyond its end is then found out
-    if (start_) ASAN_POISON_MEMORY_REGION(start_ + used_, kLine * sizeof(float));
-    used_ += kLine;
-#endif
-    return part;
-  }
-  int64_t used() const { return used_; }
-
- private:
-  static constexpr int64_t kLine = 16;  // floats
-  float* start_;
-  int64_t used_ = 0;
-};
 
 // An object's packed queries and its partial sums, one for each of its spans.
 struct ObjectWork {
@@ -209,7 +188,8 @@ Tensor regional_read_cpu(const Tensor& query_key, const Tensor& memory_key,
   const Inputs& inputs = checked.inputs;
   Tensor readout = torch::stable::empty(
       {inputs.objects, inputs.height, inputs.width, inputs.value_width}, checked.dtype);
-  const AttentionKernels& kernels = kernels_of(choose_attention(instruction_set), checked.dtype);
+  const AttentionKernels& kernels =
+      kernels_of(attention_of(choose_instruction_set(instruction_set)), checked.dtype);
   Read(inputs, checked.dtype, kernels, readout.mutable_data_ptr()).run();
   return readout;
 }

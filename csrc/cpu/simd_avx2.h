@@ -11,7 +11,6 @@
 namespace rmnet {
 
 struct SimdAvx2 {
-  static constexpr const char* kName = "avx2";
   static constexpr int kLanes = 8;
   static constexpr int kTileRows = 6;  // 6 x 2 accumulators, 2 of B and 1 of A: 15 of 16 registers
   static constexpr int kQueries = 48;

@@ -10,7 +10,6 @@
 namespace rmnet {
 
 struct SimdAvx512 {
-  static constexpr const char* kName = "avx512";
   static constexpr int kLanes = 16;
   static constexpr int kTileRows = 12;  // 12 x 2 accumulators of 32 registers
   static constexpr int kQueries = 96;

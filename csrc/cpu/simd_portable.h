@@ -4,13 +4,11 @@
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
 
-#include <algorithm>
 #include <cmath>
 
 namespace rmnet {
 
 struct SimdPortable {
-  static constexpr const char* kName = "portable";
   static constexpr int kLanes = 4;
   static constexpr int kTileRows = 4;  // rows of accumulators that fit the registers
   static constexpr int kQueries = 48;
@@ -50,7 +48,8 @@ struct SimdPortable {
     return make([&](int i) { return a.lane[i] * b.lane[i] + c.lane[i]; });
   }
   static Vector max(Vector a, Vector b) {
-    return make([&](int i) { return std::max(a.lane[i], b.lane[i]); });
+    // As the vector instructions do: the second if either is no number.
+    return make([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
   }
   static Vector exp(Vector a) {
     return make([&](int i) { return std::exp(a.lane[i]); });

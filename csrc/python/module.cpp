@@ -1,11 +1,11 @@
-// rmnet._C: the operator's schema and its CPU implementation.
+// rmnet._C: the operators' schemas and their CPU implementations.
 #include "module.h"
-#include "../cpu/attention.h"
+#include "../cpu/instruction_set.h"
 
 namespace {
 
 bool add_facts(PyObject* facts) {
-  const char* instruction_set = rmnet::choose_attention("best").instruction_set;
+  const char* instruction_set = rmnet::name_of(rmnet::choose_instruction_set("best"));
   return rmnet::add_build_facts(facts) &&
          rmnet::add_fact(facts, "instruction set", PyUnicode_FromString(instruction_set));
 }

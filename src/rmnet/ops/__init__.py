@@ -1,4 +1,4 @@
-"""Operators of the library, and the only place that will name a native one."""
+"""Operators of the library, and the only place that names a native one."""
 
 from rmnet.ops.regional_read import regional_read
 

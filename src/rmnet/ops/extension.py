@@ -1,7 +1,7 @@
-"""The binaries of the native op: which are loaded and, if one is not, why.
+"""The binaries of the native ops: which are loaded and, if one is not, why.
 
-`rmnet._C` declares `torch.ops.rmnet.regional_read` and implements it for the CPU, `rmnet._C_cuda`
-for CUDA. They are built where that is possible (setup.py); PyTorch does the work of one that is
+`rmnet._C` declares `torch.ops.rmnet.regional_read` and `conv3x3` and implements them for the CPU,
+`rmnet._C_cuda` the former for CUDA. They are built where that is possible (setup.py); PyTorch does the work of one that is
 missing. Whatever is wrong with a file, rmnet can be imported; it warns once.
 """
 

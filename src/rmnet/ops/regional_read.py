@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 from torch import Tensor
 
 from rmnet.config import ReadSemantics
 from rmnet.errors import ConfigError
+from rmnet.ops.backend import BACKEND
 from rmnet.ops.extension import instruction_set
 from rmnet.ops.native import obstacle, regional_read_native
 from rmnet.ops.pytorch import regional_read_pytorch
-
-BACKENDS = ("auto", "native", "pytorch")
-
-
-def _chosen_backend() -> str:
-    name = os.environ.get("RMNET_BACKEND", "auto")
-    if name not in BACKENDS:
-        raise ConfigError(
-            f"RMNET_BACKEND is {name!r}; accepted: {', '.join(BACKENDS)}; unset it for the best"
-        )
-    return name
-
-
-# Read once: a call that looked it up could not be compiled in one graph.
-BACKEND = _chosen_backend()
 
 
 def regional_read(

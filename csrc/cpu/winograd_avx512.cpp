@@ -1,0 +1,34 @@
+// winograd.h for x86 processors with AVX-512.
+#include "winograd.h"
+
+#ifdef RMNET_X86
+
+// Whatever these files include comes first: code that others share must not use AVX-512.
+#include <immintrin.h>
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512vl")
+// GCC 12 warns of its own headers here: https://gcc.gnu.org/bugzilla/show_bug.cgi?id=105593
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+
+#include "simd_avx512.h"
+#include "winograd_kernels.h"
+
+namespace rmnet {
+
+// A constant: no code of this file runs before somebody has looked at the processor.
+const WinogradKernels avx512_winograd = winograd_kernels<SimdAvx512>();
+
+}  // namespace rmnet
+
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+
+#endif
