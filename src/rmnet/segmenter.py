@@ -53,7 +53,7 @@ class RMNetSegmenter:
             raise ConfigError(f"dtype is {dtype!r}; accepted: {', '.join(map(str, _PRECISIONS))}")
         network = network.to(_device(device)).to(memory_format=torch.channels_last)
         self._network = network.eval().requires_grad_(False)
-        self._inference = InferenceNetwork(self._network)
+        self._inference = InferenceNetwork(self._network, dtype)
         self._dtype = dtype
 
     @classmethod

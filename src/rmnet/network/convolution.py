@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from typing import cast
+import copy
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from rmnet.ops.convolution import conv3x3, fits, pack, why_pytorch
 
 
 class Convolution(nn.Module):
     """relu(conv(relu(x)) + residual), whichever of the rectifiers and the sum are asked for.
 
+    By the native operator where that is faster, else by PyTorch.
+
     Args:
-        conv: Its weights are shared, not copied, unless a BatchNorm follows.
+        conv: Its weights are shared, not copied, unless they have to be changed.
         norm: What follows it, if anything; its stored statistics become part of the weights.
+        dtype: Precision of the computation.
     """
 
-    def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d | None = None) -> None:
+    def __init__(
+        self, conv: nn.Conv2d, norm: nn.BatchNorm2d | None = None, *, dtype: torch.dtype
+    ) -> None:
         super().__init__()
-        self.weight, self.bias = (conv.weight, conv.bias) if norm is None else _folded(conv, norm)
-        self.stride = conv.stride
-        self.padding = conv.padding
+        conv = conv if norm is None else _folded(conv, norm)
+        weight = conv.weight
+        by_pytorch = why_pytorch(weight.device, dtype, conv.in_channels, conv.out_channels)
+        self.is_native = by_pytorch is None and fits(conv)
+        self.weight = pack(weight) if self.is_native else weight.detach()
+        self.bias = None if conv.bias is None else conv.bias.detach()
+        self.out_channels = conv.out_channels
+        self.stride, self.padding = conv.stride, conv.padding
 
     def forward(
         self,
@@ -33,6 +45,16 @@ class Convolution(nn.Module):
         relu: bool = False,
     ) -> Tensor:
         """(B, C, H, W) to (B, K, H', W'); `residual` is of the result's shape."""
+        if self.is_native:
+            return conv3x3(
+                x,
+                self.weight,
+                self.out_channels,
+                bias=self.bias,
+                residual=residual,
+                relu_input=relu_input,
+                relu_output=relu,
+            )
         x = F.relu(x) if relu_input else x
         y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
         if residual is not None:
@@ -40,22 +62,10 @@ class Convolution(nn.Module):
         return F.relu(y, inplace=True) if relu else y
 
 
-def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[nn.Parameter, nn.Parameter]:
-    """Weight and bias of a convolution and the BatchNorm after it, as one."""
-    mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
+def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """A convolution and the BatchNorm after it, as one."""
+    kind = conv.weight.dtype
     # In float64, so that nothing is lost but the last rounding.
-    weight, bias = fuse_conv_bn_weights(
-        conv.weight.detach().double(),
-        None if conv.bias is None else conv.bias.detach().double(),
-        mean.double(),
-        variance.double(),
-        norm.eps,
-        norm.weight.detach().double(),
-        norm.bias.detach().double(),
-    )
-    return (
-        nn.Parameter(
-            weight.to(conv.weight.dtype, memory_format=torch.channels_last), requires_grad=False
-        ),
-        nn.Parameter(bias.to(conv.weight.dtype), requires_grad=False),
-    )
+    exact_conv, exact_norm = copy.deepcopy(conv).double(), copy.deepcopy(norm).double()
+    folded = fuse_conv_bn_eval(exact_conv.eval(), exact_norm.eval())
+    return folded.to(kind).to(memory_format=torch.channels_last)

@@ -19,7 +19,7 @@ HEAD_HALO = 1  # cells around a box that its keys and values depend on: convolut
 # Cells around a region that `regional` computes with it, so that what is inside hardly notices
 # that the frame ends there. Chosen by J&F: docs/results.md.
 ENCODER_HALO = 3
-DECODER_HALO = 2
+DECODER_HALO = 1
 
 
 class SeenFrame(NamedTuple):
@@ -43,12 +43,13 @@ class InferenceNetwork:
 
     Args:
         network: On its device, as it was loaded; it is not changed.
+        dtype: Precision of the computation; below float32, calls come under autocast.
     """
 
-    def __init__(self, network: RMNet) -> None:
+    def __init__(self, network: RMNet, dtype: torch.dtype = torch.float32) -> None:
         self.config = network.config
         self.device = next(network.parameters()).device
-        self.network = fused(network)
+        self.network = fused(network, dtype)
         self.flow = self.network.flow
         self._exact_halo = HEAD_HALO + encoder_halo(self.config)
         self._exact_last_halo = HEAD_HALO + last_stage_halo(self.config)
