@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 INSTRUCTION_SETS = ("best", "avx512", "avx2", "portable")
-TOLERANCE = 3e-5
+TOLERANCE = 4e-5  # of numbers whose deviation is about 1
 
 
 def main(library: str, cases: int = 200, seed: int = 0) -> None:

@@ -14,7 +14,7 @@ from rmnet.ops import convolution, extension
 from rmnet.ops.convolution import PackedConv3x3, conv3x3, fits, pack, why_pytorch
 
 CPU = torch.device("cpu")
-TOLERANCE = 2e-5  # of numbers whose deviation is about 1
+TOLERANCE = 4e-5  # of numbers whose deviation is about 1
 needs_native_op = pytest.mark.skipif(
     extension.problem("cpu") is not None, reason=f"no native op: {extension.problem('cpu')}"
 )
@@ -113,7 +113,7 @@ def test_it_is_about_as_exact_as_the_direct_convolution(instruction_set):
     want = reference(x, weight)
     got = conv3x3(x, pack(weight), 64, instruction_set=instruction_set)
     # One rounding of sums of deviation 1 is 3e-8; direct convolutions have 2e-7 to 9e-7.
-    assert (got - want).square().mean().sqrt() < 1.5e-6
+    assert (got - want).square().mean().sqrt() < 2e-6
 
 
 @needs_native_op

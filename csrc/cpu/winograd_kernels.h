@@ -19,9 +19,8 @@ struct Winograd {
   static constexpr int kRows = Simd::kTileRows;  // of the product's tile of registers
   static constexpr int kColumns = 2 * kLanes;
   static_assert(kPanel % kColumns == 0);
-  // Input channels at a time: a panel of filters stays in the first-level cache, and sums of sums
-  // round less than one long sum.
-  static constexpr int64_t kDepth = 128;
+  // Input channels at a time: sums of sums round less than one long sum.
+  static constexpr int64_t kDepth = 256;
 
   static constexpr int64_t line(int64_t size) { return (size + 15) / 16 * 16; }
 
@@ -150,9 +149,9 @@ struct Winograd {
         const int64_t left = channels - c;
         const Factors factors{left < kDepth ? left : kDepth, patch_stride, sum_stride, c > 0};
         const float* filter = filters + (panel * channels + c) * kPanel;
-        for (int64_t column = 0; column < kPanel; column += kColumns) {
-          for (int64_t part = 0; part < parts; ++part) {  // of equal size, but for one row
-            const int64_t row = part * tiles / parts, rows = (part + 1) * tiles / parts - row;
+        for (int64_t part = 0; part < parts; ++part) {  // of equal size, but for one row
+          const int64_t row = part * tiles / parts, rows = (part + 1) * tiles / parts - row;
+          for (int64_t column = 0; column < kPanel; column += kColumns) {
             multiply_rows<kRows>(rows, factors, patches + row * patch_stride + c, filter + column,
                                  sums + row * sum_stride + panel * kPanel + column);
           }
