@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Rounding errors of 3x3 convolutions in float32, against float64: root mean square and largest.
+
+    python benchmarks/winograd_errors.py
+    python benchmarks/winograd_errors.py --search
+
+First the native op and PyTorch's direct convolutions for the published network's layers. Then
+Winograd's F(m x m, 3 x 3) by interpolation points, emulated with 256 channels: every step in
+float32, filters transformed in float64. Outputs have a deviation of about 1. `--search` tries
+0, +-a, +-b for a and b on a grid of sixteenths instead, best first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rmnet.ops.convolution import conv3x3, pack
+
+LAYERS = ((64, 64, 120, 216), (256, 256, 60, 108), (1024, 640, 30, 54))
+POINTS = {
+    "F(2), 0 1 -1": (0, 1, -1),
+    "F(4), 0 1 -1 2 -2": (0, 1, -1, 2, -2),
+    "F(4), 0 1 -1 1/2 -1/2": (0, 1, -1, 0.5, -0.5),
+    "F(4), 0 1 -1 1/2 -2": (0, 1, -1, 0.5, -2),
+    "F(4), 0 3/4 -3/4 3/2 -3/2": (0, 0.75, -0.75, 1.5, -1.5),
+    "F(4), 0 5/8 -5/8 3/2 -3/2": (0, 0.625, -0.625, 1.5, -1.5),
+    "F(6), 0 1 -1 2 -2 1/2 -1/2": (0, 1, -1, 2, -2, 0.5, -0.5),
+}
+TILES, CHANNELS, FILTERS = 32, 256, 32
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--search", action="store_true")
+    if parser.parse_args().search:
+        grid = [i / 16 for i in range(6, 44)]
+        pairs = [(a, b) for a, b in itertools.combinations(grid, 2) if 0.5 < a * b < 3]
+        tried = sorted((*emulate((0, a, -a, b, -b)), a, b) for a, b in pairs)
+        for mean, largest, a, b in tried[:20]:
+            print(f"a {a:<7} b {b:<7} {mean:.2e} {largest:.1e}")
+        return
+    for layer in LAYERS:
+        for name, (mean, largest) in layer_errors(*layer).items():
+            channels, out_channels, height, width = layer
+            print(f"{channels}->{out_channels} at {height}x{width:<5}{name:<24}"
+                  f"{mean:.1e} {largest:.1e}")  # fmt: skip
+    for name, points in POINTS.items():
+        mean, largest = emulate(points)
+        print(f"{name:<32}{mean:.1e} {largest:.1e}")
+
+
+def layer_errors(
+    channels: int, out_channels: int, height: int, width: int
+) -> dict[str, tuple[float, float]]:
+    """Of one layer, by way of computing it."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn((1, channels, height, width), generator=g)
+    weight = torch.randn((out_channels, channels, 3, 3), generator=g) / (9 * channels) ** 0.5
+    last = x.contiguous(memory_format=torch.channels_last)
+    want = F.conv2d(x.double(), weight.double(), padding=1)
+    return {
+        "native": errors(conv3x3(last, pack(weight), out_channels), want),
+        "PyTorch, channels-last": errors(F.conv2d(last, weight, padding=1), want),
+        "PyTorch, channels first": errors(F.conv2d(x, weight, padding=1), want),
+    }
+
+
+def emulate(points: tuple[float, ...]) -> tuple[float, float]:
+    """Errors of a convolution of random patches."""
+    from_patch, from_filter, to_tile = transforms(points)
+    size = len(from_patch)
+    g = torch.Generator().manual_seed(0)
+    patches = torch.randn((TILES * CHANNELS, 1, size, size), generator=g)
+    filters = torch.randn((FILTERS, CHANNELS, 3, 3), generator=g) / (9 * CHANNELS) ** 0.5
+    want = F.conv2d(patches.double().view(TILES, CHANNELS, size, size), filters.double())
+    left = both_sides(from_patch.float(), patches.view(TILES, CHANNELS, size, size))
+    right = both_sides(from_filter, filters.double()).float()
+    sums = torch.einsum("tcij,kcij->tkij", left, right)
+    got = both_sides(to_tile.float(), sums)
+    return errors(got, want)
+
+
+def both_sides(matrix: Tensor, squares: Tensor) -> Tensor:
+    """Multiply squares from left and right, matrix @ square @ matrix.T, term after term in the dtype given."""
+    for axis in (-2, -1):
+        columns = squares.movedim(axis, 0)
+        rows = []
+        for row in matrix:
+            terms = [columns[i] * value for i, value in enumerate(row) if value != 0]
+            rows.append(sum(terms[1:], terms[0]))
+        squares = torch.stack(rows).movedim(0, axis)
+    return squares
+
+
+def transforms(points: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """B', G and A' of winograd.h for any points, infinity added, in float64."""
+    size = len(points) + 1
+    from_patch = torch.zeros((size, size), dtype=torch.float64)
+    from_filter = torch.zeros((size, 3), dtype=torch.float64)
+    to_tile = torch.zeros((size - 2, size), dtype=torch.float64)
+    for i, point in enumerate(points):
+        others = points[:i] + points[i + 1 :]
+        divisor = 1.0
+        for other in others:
+            divisor *= point - other
+        from_patch[i, : size - 1] = polynomial(others)
+        from_filter[i] = torch.tensor([1, point, point**2], dtype=torch.float64) / divisor
+        to_tile[:, i] = torch.tensor([float(point) ** power for power in range(size - 2)])
+    from_patch[-1] = polynomial(points)
+    from_filter[-1, 2] = to_tile[-1, -1] = 1
+    return from_patch, from_filter, to_tile
+
+
+def polynomial(roots: tuple[float, ...]) -> Tensor:
+    """Coefficients, of 1 first, of the product of x - root."""
+    coefficients = [1.0]
+    for root in roots:
+        shifted = [0.0, *coefficients]
+        coefficients = [
+            before - root * now for before, now in zip(shifted, [*coefficients, 0.0], strict=True)
+        ]
+    return torch.tensor(coefficients, dtype=torch.float64)
+
+
+def errors(got: Tensor, want: Tensor) -> tuple[float, float]:
+    """Root mean square and largest."""
+    difference = (got.double() - want).abs()
+    return float(difference.square().mean().sqrt()), float(difference.max())
+
+
+if __name__ == "__main__":
+    main()
