@@ -16,14 +16,13 @@ from arguments import chosen_device
 from draw_curves import draw, read_curves
 from export import join
 from phases import MarginRanges
-from render import Clips
 from rmnet.network.rmnet import RMNet
 from rmnet.weights import load_network, save_network
 from runs import read_checkpoint
 from sources import Sources
 from strict_json import TrainingConfigError
 from train import train
-from train_flow import mirrored_pairs, train_flow
+from train_flow import train_flow
 from training_tools import CLIPS, PHASE, TINY, assert_same_state, write_folder
 
 CPU = torch.device("cpu")
@@ -214,17 +213,6 @@ def test_gradients_flow_through_estimates_where_asked(sources, through):
     # Frame 2 remembers frame 1 with its estimate, which alone depends on frame 1's decoder pass.
     (grad,) = torch.autograd.grad(logits[1].sum(), logits[0], allow_unused=True)[:1]
     assert (grad is not None) is through
-
-
-def test_mirrored_pairs_keep_their_flow_true():
-    frames = torch.arange(2 * 3 * 4 * 6, dtype=torch.uint8).view(1, 2, 3, 4, 6)
-    flow = torch.stack([torch.full((4, 6), 2.0), torch.full((4, 6), -1.0)])[None, None]
-    same, across, down = mirrored_pairs(Clips(frames, frames[:, :, :1].float(), flow, flow))
-    assert torch.equal(same[0], frames)
-    assert across[1][0, :, 0, 0].tolist() == [-2.0, -1.0]
-    assert down[1][0, :, 0, 0].tolist() == [2.0, 1.0]
-    assert torch.equal(across[0].flip(-1), frames)
-    assert torch.equal(down[0].flip(-2), frames)
 
 
 def test_missing_gpu_says_so(monkeypatch):

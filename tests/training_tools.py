@@ -36,7 +36,14 @@ PHASE = Phase(
 )  # fmt: skip
 TINY = TrainingConfig(
     network=replace(SMALL.network, **WIDTHS),
-    flow=FlowPhase(clips=8, rate=RATE, recipes=Mixture((Ingredient(size=(64, 64), batch=2),))),
+    flow=FlowPhase(
+        clips=8,
+        rate=RATE,
+        recipes=Mixture((Ingredient(size=(64, 80), batch=2),)),
+        drawn=6,
+        size=(64, 64),
+        batch=2,
+    ),
     phases=(PHASE,),
     check_size=64,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from pictures import Video
-from rmnet.image import network_size, normalise, resize
+from rmnet.image import normalise, resize
 from rmnet.metrics import jaccard
 from rmnet.network.flow import TinyFlowNet
 from rmnet.network.rmnet import RMNet
@@ -47,9 +47,12 @@ def carried_jaccard(
     videos: dict[str, Video],
     *,
     device: torch.device | str = "cpu",
-    size: int = 240,
+    size: int = 480,
 ) -> dict[str, float]:
     """How well a flow carries the true mask of frame t-1 to t, neighbours in the clip.
+
+    Frames are resized, enlarged too, to a shorter side of `size` px: what matters is how good the
+    flow is at the size it is used at.
 
     Returns:
         `carried`, the mean J; `kept`, the same with no motion at all; `photometric`, the mean
@@ -58,7 +61,8 @@ def carried_jaccard(
     totals: dict[str, list[float]] = {"carried": [], "kept": [], "photometric": [], "still": []}
     for video in videos.values():
         all_frames, labels = video.frames, video.labels
-        inner = network_size(all_frames.shape[-2], all_frames.shape[-1], size)
+        scale = size / min(all_frames.shape[-2:])
+        inner = round(all_frames.shape[-2] * scale), round(all_frames.shape[-1] * scale)
         for t in range(1, min(FRAMES, len(all_frames)), 2 * STRIDE):
             frames = resize(all_frames[t - 1 : t + 1].to(device).float(), inner)
             masks = (labels[t - 1 : t + 1, None] > 0).to(device).float()

@@ -109,17 +109,52 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class FlowPhase:
-    """How TinyFlowNet is trained; `recipes` have no real clips and two frames."""
+    """How TinyFlowNet is trained: on many views of pairs of frames that are drawn once.
+
+    Attributes:
+        clips: Views learned from, unless `--clips` says otherwise.
+        rate: Learning rate.
+        recipes: What pairs are made of: all of one size, two frames, none real.
+        drawn: Pairs drawn.
+        real: Pairs of real frames besides, whose flow OpenCV's DIS has found; 0 needs no OpenCV.
+        size: Height and width of a view, px.
+        batch: Views a step.
+        easiest: Share of the pairs that views are of, the slowest; a curve.
+        zoom: Least and most pixels of a view per pixel of a pair.
+        camera: Factor on the movement of the whole view; a curve.
+        weight_decay: Of AdamW.
+        clip_norm: Largest norm of the gradient.
+        average_decay: Of the moving average that is exported, a step.
+    """
 
     clips: int
     rate: Rate
     recipes: Mixture
+    drawn: int
+    real: int = 0
+    size: tuple[int, int] = (192, 256)
+    batch: int = 8
+    easiest: Curve = field(default_factory=lambda: Curve.constant(1.0))
+    zoom: tuple[float, float] = (1.0, 2.0)
+    camera: Curve = field(default_factory=lambda: Curve.constant(1.0))
     weight_decay: float = 1e-4
     clip_norm: float = 5.0
-    span: tuple[float, float] = (0.0, 1.0)
+    average_decay: float = 0.999
 
     def __post_init__(self) -> None:
         check(self.clips >= 1, "clips", self.clips, "at least 1")
+        check(self.drawn >= 1, "drawn", self.drawn, "at least 1")
+        check(self.real >= 0, "real", self.real, "at least 0")
+        check(self.batch >= 1, "batch", self.batch, "at least 1")
+        sides = all(side > 0 and side % 64 == 0 for side in self.size)
+        check(sides, "size", self.size, "height and width in px, multiples of 64")
+        low, high = self.zoom
+        check(0 < low <= high, "zoom", self.zoom, "[least, most], above 0")
+        shares = [value for _, value in self.easiest.points]
+        check(all(0 < share <= 1 for share in shares), "easiest", shares, "above 0, at most 1")
+        check(self.camera.lowest >= 0, "camera", self.camera, "values from 0")
+        sizes = {ingredient.size for ingredient in self.recipes.ingredients}
+        check(len(sizes) == 1, "size", sizes, "recipes of one size")
         for ingredient in self.recipes.ingredients:
             check(ingredient.real == 0, "real", ingredient.real, "0: the flow must be known")
             check(ingredient.frames == 2, "frames", ingredient.frames, "2")

@@ -11,6 +11,7 @@ import torch
 from objective import initialise
 from phases import Phase
 from rmnet.config import RMNetConfig
+from rmnet.network.flow import TinyFlowNet
 from rmnet.network.rmnet import RMNet
 from rmnet.weights import load_network
 from runs import CHECKPOINT, Run, read_checkpoint
@@ -92,3 +93,16 @@ def flow_state(origin: str) -> dict[str, Any]:
         return {k.removeprefix(prefix): v for k, v in state["average"].items()
                 if k.startswith(prefix)}  # fmt: skip
     return load_network(origin).flow.state_dict()
+
+
+def start_flow(network: TinyFlowNet, origin: str) -> None:
+    """Begin with the flow of a run, or of weights."""
+    found, wanted = flow_state(origin), network.state_dict()
+    shapes = [{name: tuple(x.shape) for name, x in state.items()} for state in (found, wanted)]
+    if shapes[0] != shapes[1]:
+        first, second = (s.get("conv1.weight", (0,))[0] for s in shapes)
+        raise TrainingConfigError(
+            f"the flow of {origin} has other widths (the first {first}, not {second}); accepted: "
+            "weights with the config's flow_widths. Change those, or --from"
+        )
+    network.load_state_dict(found)
