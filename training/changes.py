@@ -30,14 +30,15 @@ class Experiment:
         what: The change.
         why: What it should tell.
         change: To the config.
-        free_data: Whether photographs give way to what code made and DAVIS has.
+        photographs: Whether to learn from all stills there are, instead of freely licensed data:
+            clips of DAVIS, their frames, and shapes by code.
     """
 
     name: str
     what: str
     why: str
     change: Change = lambda config: config
-    free_data: bool = False
+    photographs: bool = False
 
 
 def base_config(config: TrainingConfig) -> TrainingConfig:
@@ -153,7 +154,7 @@ EXPERIMENTS = (
         "several", "2-3 objects in 75 % of batches", "base: 2 in 25 %", mostly_several
     ),
     Experiment(
-        "free-data", "DAVIS and shapes by code only", "weights without research-only data",
-        free_data=True,
+        "photographs", "ECSSD, COCO, Penn-Fudan for stills", "what they are worth; for research only",
+        photographs=True,
     ),
 )  # fmt: skip

@@ -55,7 +55,7 @@ def run_experiment(
         The result, as it is written.
     """
     config = experiment.change(base_config(read_config(CONFIG)))
-    sources = Sources([free_sources(found) if experiment.free_data else found])
+    sources = Sources([found if experiment.photographs else free_sources(found)])
     phase = config.phases[0]
     network = train(
         sources, config, phase, folder,
