@@ -85,3 +85,42 @@ def backward_warp(plane, flow):
                         weight_inside += wy * wx
             out[y, x] = value if weight_inside >= 0.9999 else 0.0
     return out
+
+
+def best_match_read(
+    query_key, memory_key, memory_value, query_boxes, memory_boxes, present, semantics, scale, sigma
+):
+    """KMN's kernelised read inside memory regions and query boxes; arrays as `regional_read`."""
+    arrays = (query_key, memory_key, memory_value)
+    query_key, memory_key, memory_value = (np.asarray(a, dtype=np.float64) for a in arrays)
+    n, frames, h, w, _ = memory_key.shape
+    out = np.zeros((n, h, w, memory_value.shape[-1]))
+    for j in range(n):
+        cells = [(x, y) for y in range(h) for x in range(w)]
+        queries = [(x, y) for x, y in cells if _inside(query_boxes[j], x, y)]
+        remembered, sink = [], 0
+        for t in range(frames):
+            for mx, my in cells:
+                if not present[j][t]:
+                    continue
+                if not _inside(memory_boxes[j][t], mx, my):
+                    sink += semantics == "zeroed"
+                    continue
+                key = memory_key[j, t, my, mx]
+                scores = [scale * float(key @ query_key[j, y, x]) for x, y in queries]
+                best = queries[int(np.argmax(scores))] if scores else None
+                remembered.append((scores, best, memory_value[j, t, my, mx]))
+        for number, (qx, qy) in enumerate(queries):
+            total = float(sink)
+            for scores, (bx, by), value in remembered:
+                near = math.exp(-((qx - bx) ** 2 + (qy - by) ** 2) / (2 * sigma**2))
+                weight = near * math.exp(scores[number])
+                out[j, qy, qx] += weight * value
+                total += weight
+            if total:
+                out[j, qy, qx] /= total
+        if semantics == "zeroed" and len(remembered) + sink:
+            mean = sum((value for _, _, value in remembered), np.zeros(out.shape[-1]))
+            for qx, qy in set(cells) - set(queries):
+                out[j, qy, qx] = mean / (len(remembered) + sink)
+    return out

@@ -1,12 +1,14 @@
 """Configurations: read back as written, refused when they make no sense."""
 
 import json
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rmnet import ConfigError, MemoryPolicy, RMNetConfig
+from rmnet.config import MemoryRegion, SearchRegion
 
 widths = st.integers(1, 64).map(lambda x: 4 * x)
 
@@ -19,6 +21,8 @@ widths = st.integers(1, 64).map(lambda x: 4 * x)
         key_width=widths,
         tied_encoders=st.booleans(),
         read=st.sampled_from(["zeroed", "excluded"]),
+        search_region=st.sampled_from(get_args(SearchRegion)),
+        memory_region=st.sampled_from(get_args(MemoryRegion)),
         mask_threshold=st.floats(0.01, 0.99),
         size=st.integers(16, 2000),
     )
@@ -30,6 +34,8 @@ def test_json_round_trip(config):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
+        ("memory_region", "none", "'none'; accepted: 'mask', 'frame'"),
+        ("search_region", "flow", "'warped', 'union', 'previous', 'best_match', 'frame'"),
         ("read", "masked", "'masked'; accepted: 'zeroed', 'excluded'"),
         ("backbone", "vgg", "accepted: 'resnet50', 'resnet18'"),
         ("stage_widths", [256, 512], "accepted: 3 integers"),
@@ -55,6 +61,13 @@ def test_unknown_and_missing_fields_are_named():
     fields["siez"] = 480
     with pytest.raises(ConfigError, match=r"unknown fields \['siez'\], missing fields \['size'\]"):
         RMNetConfig.from_json(json.dumps(fields))
+
+
+def test_a_file_from_before_the_memory_region_could_be_chosen_is_read_and_written_as_it_was():
+    text = RMNetConfig().to_json()
+    assert "memory_region" not in json.loads(text)  # an older rmnet reads it too
+    assert RMNetConfig.from_json(text).memory_region == "mask"
+    assert json.loads(RMNetConfig(memory_region="frame").to_json())["memory_region"] == "frame"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "[" * 100_000])

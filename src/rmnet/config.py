@@ -14,9 +14,25 @@ from rmnet.errors import ConfigError
 Backbone = Literal["resnet50", "resnet18"]
 ReadSemantics = Literal["zeroed", "excluded"]
 LostRegion = Literal["frame", "empty"]
-SearchRegion = Literal["warped", "union"]
+MemoryRegion = Literal["mask", "frame"]
+SearchRegion = Literal["warped", "union", "previous", "best_match", "frame"]
 
 FORMAT_VERSION = 1  # of config.json; raised when an old file would be misread
+# Younger than the format. Left out of a file where they have their default, so that files without
+# and with them agree, and an older rmnet refuses only what it would misread.
+_LATER_FIELDS = ("memory_region",)
+# How weights are used. Every other field decides their shapes.
+USE_FIELDS = (
+    "read",
+    "scaled_scores",
+    "box_margin",
+    "min_object_pixels",
+    "mask_threshold",
+    "lost_memory_region",
+    "search_region",
+    "memory_region",
+    "size",
+)
 
 # Network geometry: fixed by the strides of the encoders, not a choice.
 STRIDE = 16  # px a cell; the encoders end at stride 16
@@ -56,7 +72,12 @@ class RMNetConfig:
             or "empty" (paper, below eq. 2). A lost object's *query* region is always the frame.
         search_region: Where a query looks. "warped" (paper): the box of the previous mask moved
             by the flow. "union": the smallest box holding that and the previous mask's box, so
-            that a poor flow never shrinks the search.
+            that a poor flow never shrinks the search. "previous": the previous mask's box alone,
+            no flow is computed. "best_match": the whole frame, each memory cell weighted by how
+            near a query cell is to the one that matches it best (`rmnet.ops.best_match_read`).
+            "frame": the whole frame. Paper, tables 5 and 6: the last three are ablations.
+        memory_region: What of a past frame is matched. "mask" (paper): the box of the object's
+            mask. "frame": the whole frame, an ablation (paper, table 5).
         size: Shorter side of the frame inside the network, px; the scale the weights know.
     """
 
@@ -77,6 +98,7 @@ class RMNetConfig:
     mask_threshold: float = 0.5
     lost_memory_region: LostRegion = "frame"
     search_region: SearchRegion = "warped"
+    memory_region: MemoryRegion = "mask"
     size: int = 480
 
     def __post_init__(self) -> None:
@@ -84,6 +106,7 @@ class RMNetConfig:
         _check_choice("read", self.read, ReadSemantics)
         _check_choice("lost_memory_region", self.lost_memory_region, LostRegion)
         _check_choice("search_region", self.search_region, SearchRegion)
+        _check_choice("memory_region", self.memory_region, MemoryRegion)
         for name, length in (
             ("stage_widths", 3),
             ("stage_depths", 3),
@@ -117,9 +140,17 @@ class RMNetConfig:
         """Factor on a key-query product before the softmax."""
         return self.key_width**-0.5 if self.scaled_scores else 1.0
 
+    @property
+    def search_uses_flow(self) -> bool:
+        """Whether the region to search depends on the optical flow."""
+        return self.search_region in ("warped", "union")
+
     def to_json(self) -> str:
         """The text of `config.json`."""
         fields = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        for field in dataclasses.fields(self):
+            if field.name in _LATER_FIELDS and fields[field.name] == field.default:
+                del fields[field.name]
         return json.dumps(fields, indent=2) + "\n"
 
     @classmethod
@@ -147,10 +178,10 @@ class RMNetConfig:
             )
         known = {field.name for field in dataclasses.fields(cls)}
         given = set(fields) - {"format_version"}
-        if given != known:
-            unknown, missing = sorted(given - known), sorted(known - given)
+        unknown, missing = sorted(given - known), sorted(known - given - set(_LATER_FIELDS))
+        if unknown or missing:
             raise ConfigError(f"config.json: unknown fields {unknown}, missing fields {missing}")
-        return cls(**{name: fields[name] for name in known})
+        return cls(**{name: fields[name] for name in given})
 
 
 @dataclass(frozen=True, slots=True)

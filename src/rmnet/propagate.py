@@ -17,8 +17,8 @@ from rmnet.estimate import Estimate
 from rmnet.image import Padding, normalise
 from rmnet.memory import MemoryBank
 from rmnet.network.inference import InferenceNetwork
-from rmnet.ops import regional_read
-from rmnet.regions import mask_boxes, pixel_to_cell_boxes, shift_boxes, union_boxes
+from rmnet.ops import best_match_read, regional_read
+from rmnet.regions import frame_boxes, mask_boxes, pixel_to_cell_boxes, shift_boxes, union_boxes
 from rmnet.warp import backward_warp
 
 FlowCallable = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]
@@ -69,8 +69,7 @@ def propagate(
 
     query_boxes = pixel_to_cell_boxes(shift_boxes(search, padding.left, padding.top))
     # Released code: boxes in memory on the padded frame, of the search on the unpadded one.
-    remembered = _boxes(config, padding.add(masks), config.lost_memory_region)
-    memory_boxes = pixel_to_cell_boxes(remembered)
+    memory_boxes = pixel_to_cell_boxes(_memory_boxes(config, padding.add(masks)))
 
     key, value = network.encode_memory(
         padding.add(previous_image), padding.add(masks), memory_boxes, regional=regional
@@ -79,7 +78,8 @@ def propagate(
 
     seen = network.encode_query(padding.add(image), query_boxes, regional=regional)
     memory = bank.view()
-    readout = regional_read(
+    read = best_match_read if config.search_region == "best_match" else regional_read
+    readout = read(
         seen.features.key.expand(len(masks), -1, -1, -1),
         memory.key,
         memory.value,
@@ -108,13 +108,22 @@ def _search_boxes(
 ) -> Tensor:
     """Where to look for each object: around its previous mask, moved by the flow."""
     config = network.config
-    if flow == "none":
+    if config.search_region in ("frame", "best_match"):
+        return frame_boxes(masks)
+    if flow == "none" or not config.search_uses_flow:
         return _boxes(config, masks, "frame")
     field = network.flow(*images) if flow is None else _call_flow(flow, *pixels)
     boxes = _boxes(config, backward_warp(masks[None], field)[0], "frame")
     if config.search_region == "union":
         boxes = union_boxes(boxes, _boxes(config, masks, "frame"))
     return boxes
+
+
+def _memory_boxes(config: RMNetConfig, masks: Tensor) -> Tensor:
+    """What is remembered of each object: its mask's box, or everything."""
+    if config.memory_region == "frame":
+        return frame_boxes(masks)
+    return _boxes(config, masks, config.lost_memory_region)
 
 
 def _boxes(config: RMNetConfig, masks: Tensor, lost: LostRegion) -> Tensor:

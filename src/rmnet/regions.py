@@ -54,6 +54,13 @@ def _extent(hit: Tensor, margin: int | Tensor) -> tuple[Tensor, Tensor]:
     return (first - margin).clamp(min=0), (end + margin).clamp(max=length)
 
 
+def frame_boxes(masks: Tensor) -> Tensor:
+    """The whole frame for each of the masks (n, H, W): (n, 4) int32 px."""
+    height, width = masks.shape[-2:]
+    whole = torch.tensor((0, 0, width, height), dtype=torch.int32, device=masks.device)
+    return whole.expand(len(masks), 4)
+
+
 def union_boxes(a: Tensor, b: Tensor) -> Tensor:
     """Smallest boxes (..., 4) that hold both; an empty box adds nothing."""
     both = torch.cat((torch.minimum(a, b)[..., :2], torch.maximum(a, b)[..., 2:]), dim=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Generator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from rmnet.config import MemoryPolicy, RMNetConfig
+from rmnet.config import USE_FIELDS, MemoryPolicy, RMNetConfig
 from rmnet.errors import ConfigError
 from rmnet.network.inference import InferenceNetwork
 from rmnet.network.rmnet import RMNet
@@ -139,6 +140,32 @@ class RMNetSegmenter:
         network = self._network if target == self.device else copy.deepcopy(self._network)
         return RMNetSegmenter(network, device=target, dtype=dtype or self._dtype)
 
+    def with_config(self, **fields: Any) -> RMNetSegmenter:
+        """The same weights, used in another way; this segmenter stays as it is.
+
+        Args:
+            fields: Fields of `RMNetConfig` that say how weights are used: read, scaled_scores,
+                box_margin, min_object_pixels, mask_threshold, lost_memory_region, search_region,
+                memory_region, size.
+
+        Example:
+            >>> everywhere = segmenter.with_config(search_region="frame")  # doctest: +SKIP
+
+        Raises:
+            ConfigError: another field, or a value that is not accepted.
+        """
+        others = sorted(set(fields) - set(USE_FIELDS))
+        if others:
+            raise ConfigError(
+                f"with_config got {', '.join(others)}; accepted: {', '.join(USE_FIELDS)}. Other "
+                "fields come with the weights; write RMNetSegmenter(RMNet(config)) for new ones"
+            )
+        config = dataclasses.replace(self.config, **fields)
+        other = copy.copy(self)
+        other._network = self._network.with_config(config)
+        other._inference = self._inference.with_config(config)
+        return other
+
     def start(
         self,
         *,
@@ -246,6 +273,11 @@ class RMNetSegmenter:
     ) -> TrackingSession:
         if not (flow is None or flow == "none" or callable(flow)):
             raise ConfigError(f'flow is {flow!r}; accepted: None, "none", or a function')
+        if callable(flow) and not self.config.search_uses_flow:
+            raise ConfigError(
+                f"flow is a function, but search_region is {self.config.search_region!r}, which "
+                "looks at no flow; accepted: None. Write with_config(search_region='warped')"
+            )
         if not isinstance(memory, MemoryPolicy):
             raise ConfigError(f"memory is {memory!r}; accepted: MemoryPolicy(every=5, ...)")
         return TrackingSession(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rmnet.config import STRIDE
+from rmnet.config import STRIDE, RMNetConfig
 from rmnet.network.cell_box import CellBox, union
 from rmnet.network.encoders import KeyValueHead, other_objects
 from rmnet.network.fuse import fused
@@ -53,6 +54,13 @@ class InferenceNetwork:
         self.flow = self.network.flow
         self._exact_halo = HEAD_HALO + encoder_halo(self.config)
         self._exact_last_halo = HEAD_HALO + last_stage_halo(self.config)
+
+    def with_config(self, config: RMNetConfig) -> InferenceNetwork:
+        """The same modules under another configuration, one of the same shapes."""
+        other = copy.copy(self)
+        other.config = config
+        other.network = self.network.with_config(config)
+        return other
 
     def encode_query(self, image: Tensor, boxes: Tensor, *, regional: bool) -> SeenFrame:
         """Encode the frame to be segmented.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import torch
@@ -53,6 +54,12 @@ class RMNet(nn.Module):
         if config.tied_encoders:
             tie_convolutions(self.memory_encoder, self.query_encoder)
             self.memory_head.key = self.query_head.key
+
+    def with_config(self, config: RMNetConfig) -> RMNet:
+        """The same modules under another configuration, one of the same shapes."""
+        other = copy.copy(self)
+        other.config = config
+        return other
 
     def encode_query(self, image: Tensor) -> QueryFeatures:
         """Encode frames to be segmented, (B, 3, H, W)."""
