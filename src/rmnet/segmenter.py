@@ -210,7 +210,7 @@ class RMNetSegmenter:
             memory: Which frames to remember.
             flow: None for TinyFlowNet; "none" to look around the previous mask; or a function
                 (current, previous) of uint8 RGB frames (h, w, 3) at the network's size that gives
-                (2, h, w) px from current to previous, x first.
+                (2, h, w) px from current to previous, x first, such as `rmnet.raft.raft_flow()`.
             regional: Whether to compute on the regions alone in which objects are looked for:
                 faster the smaller they are, and slightly different (docs/results.md).
             keep_probabilities: Whether results carry them: (N+1, H, W) float32 a frame.
