@@ -170,3 +170,12 @@ def test_frames_without_any_object_left_make_room():
     assert 1 in bank.frames
     assert view.present.all()
     assert torch.equal(view.key[0, :, 0, 0, 0].sort().values, torch.tensor(bank.frames).float())
+
+
+def test_adding_no_objects_copies_nothing():
+    bank = MemoryBank(MemoryPolicy())
+    key, value = torch.zeros((2, 3, 4, 8)), torch.zeros((2, 3, 4, 12))
+    bank.write(0, key, value, torch.zeros((2, 4), dtype=torch.int32), given=True)
+    before = bank.view().value.data_ptr()
+    bank.add_objects(0)
+    assert bank.view().value.data_ptr() == before

@@ -98,7 +98,7 @@ class MemoryBank:
 
     def add_objects(self, count: int) -> None:
         """Make room for `count` more objects, last, absent from every frame so far."""
-        if self._storage is not None:
+        if count and self._storage is not None:
             n = self._storage.present.shape[0]
             self._storage = MemoryView(*(_grown(x, 0, n + count) for x in self._storage))
 
@@ -110,17 +110,13 @@ class MemoryBank:
         storage = MemoryView(*(x.index_select(0, index) for x in self._storage))
         in_use = storage.present[:, : len(self._slots)].any(dim=0).tolist()
         slots = [number for number, used in enumerate(in_use) if used]
-        self._slots = [self._slots[number] for number in slots]
-        if not slots:
-            self._storage = None
-        elif len(slots) == len(in_use):
-            self._storage = storage
-        else:
+        if 0 < len(slots) < len(in_use):
             order = torch.tensor(slots, device=index.device)
             room = self._storage.present.shape[1]
-            self._storage = MemoryView(
-                *(_grown(x.index_select(1, order), 1, room) for x in storage)
-            )
+            storage = MemoryView(*(_grown(x.index_select(1, order), 1, room) for x in storage))
+        # Only now, when nothing can fail any more: memory may have been full until here.
+        self._slots = [self._slots[number] for number in slots]
+        self._storage = storage if slots else None
 
     def _free_slot(self, frame: int) -> int:
         """The slot to write: the one to be overwritten, a new one, or a victim's."""
