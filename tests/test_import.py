@@ -17,11 +17,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 PUBLIC_NAMES = {
     "ConfigError",
+    "DeviceMemoryError",
     "FrameError",
     "FrameSegmentation",
     "MaskError",
     "MemoryPolicy",
     "MissingDependencyError",
+    "OutputError",
     "RMNetConfig",
     "RMNetError",
     "RMNetSegmenter",

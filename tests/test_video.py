@@ -305,7 +305,9 @@ def test_10_bit_and_grey_videos_become_8_bit_rgb(tmp_path):
 def test_video_left_early_is_closed(tmp_path, monkeypatch):
     path = encode(tmp_path / "v.mp4", [corners()] * 4)
     opened, containers, really_open = open_frames(path), [], av.open
-    monkeypatch.setattr(av, "open", lambda *a: containers.append(really_open(*a)) or containers[-1])
+    monkeypatch.setattr(
+        av, "open", lambda *a, **o: containers.append(really_open(*a, **o)) or containers[-1]
+    )
     frames = iter(opened)
     next(frames)
     frames.close()

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from rmnet.config import MemoryPolicy, RMNetConfig
 from rmnet.errors import (
     ConfigError,
+    DeviceMemoryError,
     FrameError,
     MaskError,
     MissingDependencyError,
+    OutputError,
     RMNetError,
     SessionError,
     UnknownObjectError,
@@ -42,11 +44,13 @@ _LOADED_WHEN_USED = {
 
 __all__ = [
     "ConfigError",
+    "DeviceMemoryError",
     "FrameError",
     "FrameSegmentation",
     "MaskError",
     "MemoryPolicy",
     "MissingDependencyError",
+    "OutputError",
     "RMNetConfig",
     "RMNetError",
     "RMNetSegmenter",

@@ -5,9 +5,18 @@ A message says what came, what is accepted and what to write.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class RMNetError(Exception):
-    """Anything this library raises on purpose."""
+    """Anything this library raises on purpose.
+
+    Attributes:
+        partial: What `RMNetSegmenter.track` had found before the error, a `VideoSegmentation`;
+            None of other errors. `track` sets it on errors that are not this library's, too.
+    """
+
+    partial: Any = None
 
 
 class ConfigError(RMNetError, ValueError):
@@ -24,6 +33,10 @@ class MaskError(RMNetError, ValueError):
 
 class VideoError(RMNetError, OSError):
     """A video, a folder of images or one of its frames cannot be read or written."""
+
+
+class OutputError(RMNetError, OSError):
+    """A result cannot be written: no room, no right, or no such folder; `errno` says which."""
 
 
 class WeightsError(RMNetError, ValueError):
@@ -44,6 +57,10 @@ class UnknownObjectError(RMNetError, KeyError):
     """An object id that the session does not track."""
 
     __str__ = Exception.__str__  # KeyError would print the message in quotes
+
+
+class DeviceMemoryError(RMNetError, MemoryError):
+    """The memory of the GPU, or of the machine, is full; the session goes on as it was."""
 
 
 class MissingDependencyError(RMNetError, ImportError):

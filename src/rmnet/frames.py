@@ -31,7 +31,12 @@ def as_frame(frame: object, *, index: int | None = None) -> NDArray[np.uint8]:
     """
     name = "the frame" if index is None else f"frame {index}"
     if isinstance(frame, Image.Image):
-        return _from_pil(frame, name)
+        try:  # an image that was opened and not yet decoded may turn out to be damaged
+            return _from_pil(frame, name)
+        except FrameError:
+            raise
+        except Exception as error:  # decoders raise what they meet: OSError, SyntaxError, ...
+            raise FrameError(f"{name} cannot be decoded: {error}; accepted: {_ACCEPTED}") from error
     if not isinstance(frame, np.ndarray | torch.Tensor):
         raise FrameError(
             f"{name} is a {type(frame).__name__}; accepted: {_ACCEPTED}. "
@@ -54,7 +59,13 @@ def as_frame(frame: object, *, index: int | None = None) -> NDArray[np.uint8]:
     if 0 in shape:
         raise FrameError(f"{name} has no pixels: shape {shape}; accepted: {_ACCEPTED}")
     if isinstance(frame, torch.Tensor):
-        return frame.detach().permute(1, 2, 0).cpu().numpy()
+        try:
+            return frame.detach().permute(1, 2, 0).cpu().numpy()
+        except (RuntimeError, TypeError) as error:  # NotImplementedError is a RuntimeError
+            raise FrameError(
+                f"{name} is a {frame.layout} tensor on {frame.device}, which has no pixels to "
+                f"read ({error}); accepted: {_ACCEPTED}"
+            ) from error
     return np.asarray(frame)
 
 

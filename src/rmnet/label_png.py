@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rmnet.errors import MaskError
+from rmnet.image_files import open_image
 from rmnet.label_map import VOID, as_binary
+from rmnet.saving import written_whole
 
 COLOUR_REMEDY = (
     "Save it as a palette PNG, or turn colours into ids: np.unique(mask.reshape(-1, 3), axis=0, "
@@ -49,6 +50,7 @@ def write_label_png(
 
     Raises:
         MaskError: not a label map, an id out of range, or no folder to write into.
+        OutputError: it cannot be written.
     """
     if VOID in object_ids:
         raise MaskError(
@@ -61,13 +63,8 @@ def write_label_png(
             f"there is no folder {str(target.parent)!r} to write {target.name!r} into; "
             "accepted: an existing one. Write Path(folder).mkdir(parents=True) before"
         )
-    # In the same folder, since only there is the move that follows atomic.
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
+    with written_whole(target) as unfinished:
         image.save(unfinished, format="PNG")
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def label_image(labels: NDArray[np.integer], *, largest_id: int = 0) -> Image.Image:
@@ -130,25 +127,13 @@ def open_label_image(path: str | Path) -> Image.Image:
         MaskError: no such file, not an image, damaged, or above Pillow's size limit.
     """
     try:
-        with Image.open(path) as image:
-            limit = Image.MAX_IMAGE_PIXELS  # Pillow only warns up to twice that
-            if limit is not None and image.width * image.height > limit:
-                raise Image.DecompressionBombError
-            image.load()
-            return image
-    except FileNotFoundError as error:
-        raise MaskError(
-            f"there is no mask file {str(path)!r}; accepted: an existing PNG"
-        ) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise MaskError(
-            f"the mask {str(path)!r} has too many pixels; accepted: at most "
-            f"{Image.MAX_IMAGE_PIXELS}. Write PIL.Image.MAX_IMAGE_PIXELS = ..., if you trust it"
-        ) from error
-    except Exception as error:  # decoders raise what they meet: OSError, SyntaxError, struct.error
-        raise MaskError(
-            f"the mask {str(path)!r} cannot be read: {error}; accepted: an undamaged PNG"
-        ) from error
+        return open_image(path, name=f"the mask {str(path)!r}", error=MaskError)
+    except MaskError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise MaskError(
+                f"there is no mask file {str(path)!r}; accepted: an existing PNG"
+            ) from error
+        raise
 
 
 def image_labels(image: Image.Image, *, name: str = "the mask") -> NDArray[Any]:
@@ -175,7 +160,10 @@ def image_labels(image: Image.Image, *, name: str = "the mask") -> NDArray[Any]:
             f"{name} is an image of colours (mode {image.mode}); accepted: one id a pixel, mode "
             f"P, L, 1 or I;16. {COLOUR_REMEDY}"
         )
-    if image.mode == "1":
-        return np.array(image.convert("L")) > 0  # not from mode 1, whose trues are bytes of 255
-    labels = np.array(image.getchannel(0) if image.mode in ("LA", "PA") else image)
+    try:  # an image that was opened and not yet decoded may turn out to be damaged
+        if image.mode == "1":
+            return np.array(image.convert("L")) > 0  # not from mode 1, whose trues are bytes of 255
+        labels = np.array(image.getchannel(0) if image.mode in ("LA", "PA") else image)
+    except Exception as error:  # decoders raise what they meet
+        raise MaskError(f"{name} cannot be decoded: {error}; accepted: undamaged images") from error
     return labels if image.mode in ("P", "PA") else as_binary(labels)

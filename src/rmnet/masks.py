@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ _ACCEPTED = (
     "a dict id -> bool (H, W), bool (N, H, W) with object_ids"
 )
 _LARGEST_ID = 2**31 - 1  # labels come back as int32
+_MAX_PIXELS = 2**31  # of all objects together, a byte each; 64 objects at 8K, 255 at 4K
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +132,10 @@ def _as_array(mask: object) -> NDArray[Any]:
             f"the mask is {mask.dtype}; accepted: ids as integers, or bool. Write mask > 0.5, if "
             "it holds probabilities; round it and make it integer, if it holds ids"
         )
-    array = mask.detach().cpu().numpy() if is_tensor else np.asarray(mask)
+    try:
+        array = mask.detach().cpu().numpy() if is_tensor else np.asarray(mask)
+    except (RuntimeError, TypeError) as error:  # sparse, quantised, on the device "meta"
+        raise MaskError(f"the mask has no pixels to read: {error}; {_ACCEPTED}") from error
     if array.dtype.kind not in "biu":
         raise MaskError(f"the mask is {array.dtype}; {_ACCEPTED}")
     return array
@@ -148,6 +153,10 @@ def _layout_remedy(array: NDArray[Any]) -> str:
 
 
 def _checked_ids(object_ids: Iterable[Any]) -> tuple[int, ...]:
+    if not isinstance(object_ids, Iterable):
+        raise MaskError(
+            f"object_ids is {object_ids!r}; accepted: ids, such as [1, 2]. Write [{object_ids!r}]"
+        )
     ids: dict[int, None] = {}  # in the order they came
     for object_id in object_ids:
         is_integer = isinstance(object_id, int | np.integer) and not isinstance(object_id, bool)
@@ -162,6 +171,16 @@ def _checked_ids(object_ids: Iterable[Any]) -> tuple[int, ...]:
     if not ids:
         raise MaskError("there are no object ids; accepted: at least one object")
     return tuple(ids)
+
+
+def _check_room(num_objects: int, shape: tuple[int, ...]) -> None:
+    """Refuse what would fill the memory: a file of a few KB may hold thousands of ids."""
+    num_pixels = num_objects * math.prod(shape)
+    if num_pixels > _MAX_PIXELS:
+        raise MaskError(
+            f"{num_objects} objects of {shape} px are {num_pixels} px; accepted: at most "
+            f"{_MAX_PIXELS} px of all objects. Write object_ids=[...] with fewer, or smaller frames"
+        )
 
 
 def _check_size(shape: tuple[int, ...], size: tuple[int, int] | None) -> None:
@@ -185,6 +204,8 @@ def _from_layers(
     allow_empty: bool,
 ) -> ObjectMasks:
     """Objects from one bool (H, W) each, `layers[i]` of the object `ids[i]`."""
+    if layers:
+        _check_room(len(layers), layers[0].shape)
     if len(ids) != len(layers):
         raise MaskError(
             f"{len(layers)} layers came with {len(ids)} object_ids; accepted: as many ids as "
@@ -256,6 +277,7 @@ def _from_labels(
                 f"the mask has no pixels of object_ids {missing}; accepted: ids that are in it, "
                 f"{', '.join(map(str, present[:20]))}{', ...' if len(present) > 20 else ''}"
             )
+    _check_room(len(ids), labels.shape)
     masks = np.stack([labels == i for i in ids])
     void = np.zeros(labels.shape, np.bool_) if VOID in ids else labels == VOID
     return ObjectMasks(ids, torch.from_numpy(masks), torch.from_numpy(void))

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmnet.draw import overlay
-from rmnet.errors import ConfigError, FrameError, UnknownObjectError
+from rmnet.errors import ConfigError, FrameError, UnknownObjectError, VideoError
 from rmnet.frames import as_frame
 from rmnet.label_png import label_image, read_label_png, write_label_png
 from rmnet.metrics import mean_jaccard
 from rmnet.rle import encode_rle
+from rmnet.saving import make_folder
 from rmnet.video import FrameSource, open_frames
 from rmnet.video_writer import VideoWriter
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-Status = Literal["tracked", "lost"]
+Status = Literal["tracked", "lost", "skipped"]
 DEFAULT_RATE = 24.0  # frames a second of an overlay whose source has no rate: folders, arrays
 
 
@@ -40,13 +41,16 @@ class FrameSegmentation:
         scores: (N,) float32, mean probability over the object's pixels, in [0, 1]; 0 without any.
         status: "lost" where the object has too few sure pixels (`min_object_pixels` of
             `mask_threshold`, at the network's size), else "tracked". Such an object's next search
-            is mostly of the whole frame. "tracked" does not say that the mask is right.
+            is mostly of the whole frame. "tracked" does not say that the mask is right. "skipped"
+            where the frame could not be read: nobody looked.
         boxes: (N, 4) int32 px, x0 y0 x1 y1 half-open around the object's pixels; zeros without any.
         regions: (N, 4) int32 px, where the object was looked for; zeros where it was not, because
             its mask was given.
         probabilities: (N+1, H, W) float32 on the CPU, background first, summing to 1; None unless
             asked for with `keep_probabilities`.
         seconds: Time of the frame in its video, if the source knows.
+        skipped: Why the frame could not be read, under `on_bad_frame="skip"`; None of one that was.
+            Its labels are all 0: masks are not made up.
     """
 
     index: int
@@ -58,6 +62,7 @@ class FrameSegmentation:
     regions: NDArray[np.int32]
     probabilities: Tensor | None = None
     seconds: float | None = None
+    skipped: str | None = None
 
     def __repr__(self) -> str:
         height, width = self.labels.shape
@@ -127,9 +132,21 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
     """The objects of a whole video, frame by frame."""
 
     def __init__(
-        self, frames: Iterable[FrameSegmentation], *, source: FrameSource | None = None
+        self,
+        frames: Iterable[FrameSegmentation],
+        *,
+        source: FrameSource | None = None,
+        is_whole: bool = True,
     ) -> None:
+        """Take results.
+
+        Args:
+            frames: Of the video, from the first on.
+            source: Where its frames come from, if they may be read again.
+            is_whole: Whether the results are those of all frames; else more may come from there.
+        """
         self._frames = tuple(frames)
+        self._is_whole = is_whole
         self._source = source
 
     def __len__(self) -> int:
@@ -172,9 +189,10 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
         Raises:
             ConfigError: the video's own images would be overwritten.
             MaskError: ids that a PNG does not hold: 255, and from 65536 on.
+            OutputError: a file cannot be written; those before it are there.
         """
         directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
         paths = [directory / f"{name}.png" for name in self._names()]
         sources = [] if self._source is None else self._source.paths or []
         if {path.resolve() for path in paths} & {path.resolve() for path in sources}:
@@ -216,17 +234,24 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
         rate = source.frames_per_second or DEFAULT_RATE
         with (
             VideoWriter(path, frames_per_second=rate) as writer,
-            closing(source.timed()) as frames,
+            closing(source.attempted()) as frames,
         ):
             for result, pair in zip_longest(self._frames, frames):
+                if result is None and not self._is_whole:
+                    break
                 if result is None or pair is None:
                     came = "more" if result is None else "fewer"
                     raise ConfigError(
                         f"{came} frames came than the {len(self)} that were tracked; accepted: "
                         "the same frames"
                     )
-                picture = result.overlay(pair[0], alpha=alpha, show_regions=show_regions)
-                writer.write(picture, pair[1])
+                frame, seconds = pair
+                if isinstance(frame, VideoError):
+                    if result.skipped is None:
+                        raise frame
+                    continue  # the frame before it is shown longer
+                picture = result.overlay(frame, alpha=alpha, show_regions=show_regions)
+                writer.write(picture, seconds)
         return path
 
     def to_rle(self) -> list[dict[int, dict[str, Any]]]:
@@ -261,7 +286,8 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
     def _names(self) -> list[str]:
         """File names without suffix, a frame each."""
         names = self._source.names if self._source is not None else None
-        return names or [f"{frame.index:05d}" for frame in self._frames]
+        numbers = [frame.index for frame in self._frames]
+        return [f"{i:05d}" if names is None else names[i] for i in numbers]
 
     def _read_truth(self, directory: Path) -> dict[int, NDArray[np.integer]]:
         """Label PNGs of a folder by number of the frame."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rmnet.errors import MaskError, MissingDependencyError
 
 _MAX_PIXELS = 2**28  # of a mask; no file of a few bytes shall fill the memory
+_LARGEST_SIDE = 2**62
 _MAX_DIGITS = 7  # of a run length, base 32: enough for _MAX_PIXELS with a sign
 
 
@@ -63,7 +64,11 @@ def decode_rle(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
     try:
         height, width = (operator.index(length) for length in rle["size"])
         text = rle["counts"]
+        if not isinstance(text, str | bytes | bytearray):  # bytes(10**10) would be 10 GB
+            raise TypeError(f"counts is a {type(text).__name__}")
         runs = _run_lengths(text.encode("ascii") if isinstance(text, str) else bytes(text))
+        if max(abs(height), abs(width)) > _LARGEST_SIDE:  # too long to be printed below
+            raise ValueError("the size is out of range")
     except (KeyError, TypeError, ValueError) as error:
         raise MaskError(
             f"the run lengths cannot be read: {error!r}; accepted: "

@@ -83,17 +83,32 @@ def _enlarge(box: Box, small: tuple[int, int], size: tuple[int, int]) -> Box:
 
 
 def blank(
-    size: tuple[int, int], *, index: int, seconds: float | None, keep_probabilities: bool
+    size: tuple[int, int],
+    *,
+    index: int,
+    seconds: float | None,
+    keep_probabilities: bool,
+    object_ids: tuple[int, ...] = (),
+    skipped: str | None = None,
 ) -> FrameSegmentation:
-    """The result of a frame of (H, W) px before any object was given: background."""
+    """The result of a frame of (H, W) px in which nobody looked: background.
+
+    So are frames before any object was given, and those that could not be read (`skipped`).
+    """
+    n = len(object_ids)
+    probabilities = None
+    if keep_probabilities:
+        probabilities = torch.zeros((n + 1, *size), dtype=torch.float32, device="cpu")
+        probabilities[0] = 1
     return FrameSegmentation(
         index=index,
         labels=np.zeros(size, dtype=np.int32),
-        object_ids=(),
-        scores=np.zeros(0, dtype=np.float32),
-        status=(),
-        boxes=np.zeros((0, 4), dtype=np.int32),
-        regions=np.zeros((0, 4), dtype=np.int32),
-        probabilities=torch.ones((1, *size), dtype=torch.float32) if keep_probabilities else None,
+        object_ids=object_ids,
+        scores=np.zeros(n, dtype=np.float32),
+        status=("skipped",) * n,
+        boxes=np.zeros((n, 4), dtype=np.int32),
+        regions=np.zeros((n, 4), dtype=np.int32),
+        probabilities=probabilities,
         seconds=seconds,
+        skipped=skipped,
     )

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Generator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -18,7 +18,7 @@ from rmnet.network.rmnet import RMNet
 from rmnet.propagate import Flow
 from rmnet.results import FrameSegmentation, VideoSegmentation
 from rmnet.session import TrackingSession
-from rmnet.stream import masks_by_frame, segment_frames
+from rmnet.stream import OnBadFrame, all_results, masks_by_frame, segment_frames
 from rmnet.video import open_frames
 from rmnet.weights import PACKAGED, load_network, push_network, save_network
 
@@ -190,6 +190,7 @@ class RMNetSegmenter:
         flow: Flow = None,
         regional: bool = False,
         keep_probabilities: bool = False,
+        on_bad_frame: OnBadFrame = "stop",
         progress: bool = False,
     ) -> VideoSegmentation:
         """Follow objects through a video.
@@ -214,12 +215,19 @@ class RMNetSegmenter:
             regional: Whether to compute on the regions alone in which objects are looked for:
                 faster the smaller they are, and slightly different (docs/results.md).
             keep_probabilities: Whether results carry them: (N+1, H, W) float32 a frame.
+            on_bad_frame: "stop" at a frame that cannot be decoded, with a VideoError whose
+                `partial` has the results so far; or "skip" it: its result is background, and says
+                why in `skipped`. A frame with a mask of its own is never skipped.
             progress: Whether to show a bar, with frames a second.
 
         Raises:
             FrameError: a frame is not accepted.
             MaskError: a mask is not accepted.
             VideoError: the video or one of its frames cannot be read.
+            DeviceMemoryError: there is too little memory; the message says what helps.
+
+        Every error that comes in the middle, KeyboardInterrupt too, has the results before it in
+        its `partial`.
         """
         source = open_frames(frames)
         results = self.stream(
@@ -232,9 +240,10 @@ class RMNetSegmenter:
             flow=flow,
             regional=regional,
             keep_probabilities=keep_probabilities,
+            on_bad_frame=on_bad_frame,
             progress=progress,
         )
-        return VideoSegmentation(results, source=source)
+        return all_results(results, source)
 
     def stream(
         self,
@@ -248,6 +257,7 @@ class RMNetSegmenter:
         flow: Flow = None,
         regional: bool = False,
         keep_probabilities: bool = False,
+        on_bad_frame: OnBadFrame = "stop",
         progress: bool = False,
     ) -> Generator[FrameSegmentation, None, None]:
         """Follow objects through a video of any length, a result at a time, in constant memory.
@@ -255,11 +265,18 @@ class RMNetSegmenter:
         Arguments and errors as of `track`.
         """
         # Checked here and now; frames are read as results are asked for.
+        if on_bad_frame not in get_args(OnBadFrame):
+            raise ConfigError(f'on_bad_frame is {on_bad_frame!r}; accepted: "stop" or "skip"')
         source = open_frames(frames)
         given = masks_by_frame(first_mask, masks, object_ids)
         session = self._start(min(given), size, memory, flow, regional, keep_probabilities)
         return segment_frames(
-            session, source, given, progress=progress, keep_probabilities=keep_probabilities
+            session,
+            source,
+            given,
+            progress=progress,
+            keep_probabilities=keep_probabilities,
+            on_bad_frame=on_bad_frame,
         )
 
     def _start(

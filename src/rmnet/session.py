@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rmnet.config import MemoryPolicy
+from rmnet.device_memory import explains_full_memory
 from rmnet.errors import FrameError, MaskError, SessionError, UnknownObjectError
 from rmnet.estimate import Estimate
 from rmnet.frames import as_frame
@@ -21,7 +23,7 @@ from rmnet.memory import MemoryBank
 from rmnet.network.inference import InferenceNetwork
 from rmnet.propagate import Flow, KnownFrame, propagate
 from rmnet.results import FrameSegmentation
-from rmnet.segmentation import segment
+from rmnet.segmentation import blank, segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +92,14 @@ class TrackingSession:
 
     @property
     def frame_index(self) -> int | None:
-        """Number of the last frame, from 0; None before the first."""
-        return None if self._last is None else self._last.known.index
+        """Number of the last frame, from 0, skipped ones included; None before the first."""
+        return None if self._last is None else self._next_index - 1
 
     def memory_stats(self) -> MemoryStats:
         """What is remembered at the moment; the last frame joins when the next one comes."""
         return MemoryStats(self._bank.frames, self._bank.pinned_frames, self._bank.num_bytes)
 
+    @explains_full_memory
     @torch.inference_mode()
     def step(
         self,
@@ -120,6 +123,7 @@ class TrackingSession:
             FrameError: not a frame, or another size than those before.
             MaskError: the mask is not accepted.
             SessionError: no mask was ever given.
+            DeviceMemoryError: there is too little memory; the message says what helps.
         """
         pixels = as_frame(frame, index=self._next_index)
         video_size = (pixels.shape[0], pixels.shape[1])
@@ -166,6 +170,37 @@ class TrackingSession:
         self._next_index += 1
         return result
 
+    def skip(
+        self, reason: str = "it was skipped", *, seconds: float | None = None
+    ) -> FrameSegmentation:
+        """Count a frame that cannot be read; the next one is searched from the last that could.
+
+        The memory stays as it is, and `correct`, `add_objects` and `remove_objects` go on being
+        about the last frame that could be read.
+
+        Args:
+            reason: For the result's `skipped`.
+            seconds: Time of the frame, to be passed on to the result.
+
+        Returns:
+            Background, every object's status being "skipped".
+
+        Raises:
+            SessionError: there is no frame yet.
+        """
+        last = self._require_frame("skip")
+        result = blank(
+            last.video_size,
+            index=self._next_index,
+            seconds=seconds,
+            keep_probabilities=self._keep_probabilities,
+            object_ids=self.objects,
+            skipped=reason,
+        )
+        self._next_index += 1
+        return result
+
+    @explains_full_memory
     @torch.inference_mode()
     def correct(self, mask: Any, *, object_ids: Sequence[int] | None = None) -> FrameSegmentation:
         """Put right what is known of the frame just returned; ids not seen before are added.
@@ -190,6 +225,7 @@ class TrackingSession:
         given = self._read_mask(mask, last.video_size, object_ids)
         return self._settle(last, last.known.estimate.give(given))
 
+    @explains_full_memory
     def add_objects(
         self, mask: Any, *, object_ids: Sequence[int] | None = None
     ) -> FrameSegmentation:
@@ -209,6 +245,7 @@ class TrackingSession:
             )
         return self.correct(replace(given, is_binary=False))
 
+    @explains_full_memory
     @torch.inference_mode()
     def remove_objects(self, ids: int | Iterable[int]) -> FrameSegmentation:
         """Stop tracking objects, from the frame just returned on.
@@ -218,7 +255,11 @@ class TrackingSession:
             SessionError: there is no frame yet.
         """
         last = self._require_frame("remove_objects")
-        gone = {int(i) for i in (ids if isinstance(ids, Iterable) else (ids,))}
+        listed = list(ids) if isinstance(ids, Iterable) else [ids]
+        strangers = [i for i in listed if isinstance(i, bool) or not isinstance(i, Integral)]
+        if strangers:
+            raise UnknownObjectError(f"{strangers[0]!r} is no object id; accepted: integers")
+        gone = {int(i) for i in listed}
         unknown = [i for i in gone if i not in self.objects]
         if unknown:
             raise UnknownObjectError(

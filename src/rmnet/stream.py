@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
-from rmnet.errors import ConfigError, FrameError, MaskError
+from rmnet.errors import ConfigError, FrameError, MaskError, VideoError
 from rmnet.masks import ObjectMasks, parse_mask
-from rmnet.results import FrameSegmentation
+from rmnet.results import FrameSegmentation, VideoSegmentation
 from rmnet.segmentation import blank
 from rmnet.session import TrackingSession
 from rmnet.video import FrameSource
-from rmnet.video_decoder import TimedFrames
+from rmnet.video_decoder import AttemptedFrames
+
+OnBadFrame = Literal["stop", "skip"]
 
 
 def masks_by_frame(
@@ -55,6 +57,23 @@ def masks_by_frame(
     return given
 
 
+def all_results(
+    results: Generator[FrameSegmentation, None, None], source: FrameSource
+) -> VideoSegmentation:
+    """Every result; if an error or Ctrl-C comes, it carries those before it, as `partial`."""
+    done: list[FrameSegmentation] = []
+    try:
+        with closing(results):
+            for result in results:
+                done.append(result)
+    except BaseException as error:
+        partial = VideoSegmentation(done, source=source, is_whole=False)
+        with suppress(AttributeError):  # classes with slots take no attributes
+            setattr(error, "partial", partial)  # noqa: B010 of any class, not only ours
+        raise
+    return VideoSegmentation(done, source=source)
+
+
 def segment_frames(
     session: TrackingSession,
     source: FrameSource,
@@ -62,6 +81,7 @@ def segment_frames(
     *,
     progress: bool,
     keep_probabilities: bool,
+    on_bad_frame: OnBadFrame,
 ) -> Generator[FrameSegmentation, None, None]:
     """Step through a video.
 
@@ -71,9 +91,14 @@ def segment_frames(
         given: Masks by frame, at least one.
         progress: Whether to show a bar.
         keep_probabilities: Whether the session's results carry them.
+        on_bad_frame: Whether a frame that cannot be decoded ends the video, or is skipped; one
+            for which a mask was given always ends it.
 
     Yields:
         A result a frame; background before the first mask.
+
+    Raises:
+        VideoError: a frame cannot be decoded, and is not skipped.
     """
     first = min(given)
     size = given[first].size
@@ -81,7 +106,20 @@ def segment_frames(
     # Closed by hand: on an error the traceback would keep the bar, and the video file, open.
     with closing(_with_bar(source, show=progress)) as frames:
         for index, (frame, seconds) in enumerate(frames):
-            if index < first:
+            if isinstance(frame, VideoError):
+                if on_bad_frame == "stop" or index in given:
+                    raise frame
+                if index < first:
+                    yield blank(
+                        size,
+                        index=index,
+                        seconds=seconds,
+                        keep_probabilities=keep_probabilities,
+                        skipped=str(frame),
+                    )
+                else:
+                    yield session.skip(str(frame), seconds=seconds)
+            elif index < first:
                 if frame.shape[:2] != size:
                     raise FrameError(
                         f"frame {index} is {frame.shape[:2]} (height, width), the masks are "
@@ -101,8 +139,8 @@ def segment_frames(
         )
 
 
-def _with_bar(source: FrameSource, *, show: bool) -> TimedFrames:
-    with closing(source.timed()) as frames:
+def _with_bar(source: FrameSource, *, show: bool) -> AttemptedFrames:
+    with closing(source.attempted()) as frames:
         if not show:
             yield from frames
             return

@@ -17,11 +17,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from rmnet.errors import FrameError, VideoError
+from rmnet.errors import FrameError, RMNetError, VideoError
 from rmnet.frames import as_frame
-from rmnet.video_decoder import TimedFrames, decode_video, video_claims
+from rmnet.image_files import open_image
+from rmnet.video_decoder import AttemptedFrames, TimedFrames, decode_video, video_claims
 
 _IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_LONGEST_SHOWN = 200  # characters of a path in a message
 _ACCEPTED = "a video file, a folder or glob of images, a list of image paths, or frames"
 
 
@@ -32,7 +34,7 @@ class FrameSource:
     Iterating gives RGB uint8 (H, W, 3), one frame at a time, and keeps none.
 
     Attributes:
-        read: Starts a pass over pairs of frame and time.
+        read: Starts a pass over pairs of frame, or why it cannot be decoded, and time.
         num_frames: Frames to come, if known. Of a video it is what the file claims: a hint.
         frames_per_second: Mean rate; known of videos only.
         names: Stems of image files, in order; None of other frames, and where two are the same.
@@ -40,12 +42,17 @@ class FrameSource:
         reiterable: Whether every pass starts anew; False of an iterator, whose frames come once.
     """
 
-    read: Callable[[], TimedFrames]
+    read: Callable[[], AttemptedFrames]
     num_frames: int | None = None
     frames_per_second: float | None = None
     names: list[str] | None = None
     paths: Sequence[Path] | None = None
     reiterable: bool = True
+
+    def __post_init__(self) -> None:
+        for name in self.names or ():  # masks are written under these names
+            if Path(name).name != name or "\0" in name:
+                raise VideoError(f"a frame is called {name!r}; accepted: names without a folder")
 
     def timed(self) -> TimedFrames:
         """Go through the frames with their times.
@@ -55,6 +62,19 @@ class FrameSource:
 
         Raises:
             VideoError: a frame cannot be read, or there is none.
+            FrameError: something is no frame; see `rmnet.frames.as_frame`.
+        """
+        with closing(self.attempted()) as frames:
+            for frame, seconds in frames:
+                if isinstance(frame, VideoError):
+                    raise frame
+                yield frame, seconds
+
+    def attempted(self) -> AttemptedFrames:
+        """As `timed`, but a frame that cannot be decoded comes as its error, and then the next.
+
+        Raises:
+            VideoError: the file itself cannot be read on, or there is no frame.
             FrameError: something is no frame; see `rmnet.frames.as_frame`.
         """
         is_empty = True
@@ -95,13 +115,21 @@ def open_frames(source: Any) -> FrameSource:  # noqa: ANN401 the door of the lib
     if isinstance(source, str | Path):
         return _open_path(source)
     if isinstance(source, list | tuple) and source and isinstance(source[0], str | Path):
+        strangers = [one for one in source if not isinstance(one, str | Path)]
+        if strangers:
+            raise FrameError(
+                f"the list of image paths holds a {type(strangers[0]).__name__}; accepted: paths, "
+                "or frames"
+            )
         return _image_source([Path(path) for path in source])
     if isinstance(source, np.ndarray | torch.Tensor) and source.ndim != 4:
         raise FrameError(
             f"the frames are one array of shape {tuple(source.shape)}; accepted: {_ACCEPTED}. "
             "Write [frame], if it is a single frame"
         )
-    if not isinstance(source, Iterable) and not hasattr(source, "__getitem__"):
+    if isinstance(source, type) or not (
+        isinstance(source, Iterable) or hasattr(source, "__getitem__")
+    ):
         raise FrameError(
             f"the frames are a {type(source).__name__}; accepted: {_ACCEPTED}. "
             "Write [frame], if it is a single frame"
@@ -114,6 +142,19 @@ def open_frames(source: Any) -> FrameSource:  # noqa: ANN401 the door of the lib
 
 
 def _open_path(source: str | Path) -> FrameSource:
+    try:
+        return _open_existing(source)
+    except RMNetError:
+        raise
+    except (OSError, ValueError, RuntimeError, re.error) as error:
+        # a name that is too long, an unknown "~user", a folder that may not be read, ...
+        reason = getattr(error, "strerror", None) or str(error)
+        shown = repr(str(source))
+        shown = shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + "..."
+        raise VideoError(f"{shown} cannot be opened: {reason}; accepted: {_ACCEPTED}") from error
+
+
+def _open_existing(source: str | Path) -> FrameSource:
     path = Path(source).expanduser()
     if path.is_dir():
         images = [file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES]
@@ -161,20 +202,27 @@ def _image_source(paths: Sequence[Path]) -> FrameSource:
     )
 
 
-def _read_iterable(frames: Iterable[object]) -> TimedFrames:
+def _read_iterable(frames: Iterable[object]) -> AttemptedFrames:
     for index, frame in enumerate(frames):
         yield as_frame(frame, index=index), None
 
 
-def _read_images(paths: Sequence[Path]) -> TimedFrames:
+def _read_images(paths: Sequence[Path]) -> AttemptedFrames:
     for index, path in enumerate(paths):
+        name = f"frame {index}, {str(path)!r},"
         try:
-            with Image.open(path) as image:
-                frame = as_frame(ImageOps.exif_transpose(image), index=index)
-        except FrameError:
-            raise
-        except Exception as error:  # decoders raise what they meet: OSError, SyntaxError, ...
-            raise VideoError(
-                f"frame {index}, {str(path)!r}, cannot be read: {error}; accepted: undamaged images"
-            ) from error
-        yield frame, None
+            image = _upright(open_image(path, name=name, error=VideoError), name)
+        except VideoError as error:
+            yield error, None
+        else:
+            yield as_frame(image, index=index), None
+
+
+def _upright(image: Image.Image, name: str) -> Image.Image:
+    """The image as its EXIF orientation says."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # whatever damaged EXIF provokes
+        raise VideoError(
+            f"{name} cannot be read: its EXIF is damaged ({error}); accepted: undamaged images"
+        ) from error

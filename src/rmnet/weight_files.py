@@ -21,6 +21,7 @@ from torch import Tensor
 from rmnet.config import RMNetConfig
 from rmnet.errors import ConfigError, WeightsError, WeightsNotFoundError
 from rmnet.released import RELEASED_CONFIG, from_released, is_released
+from rmnet.saving import make_folder, output_error
 
 CONFIG_FILE = "config.json"
 TENSORS_FILE = "model.safetensors"
@@ -76,15 +77,18 @@ def write_folder(
     """Write both files, whole or not at all; model.safetensors can also stand alone."""
     text = config.to_json()
     metadata = {"format": "pt", "rmnet_version": rmnet_version, CONFIG_KEY: text}
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
-        unfinished = Path(name)
-        # save_file would make it readable by its owner only.
-        content = save(dict(tensors), metadata=metadata)
-        (unfinished / TENSORS_FILE).write_bytes(content)
-        (unfinished / CONFIG_FILE).write_text(text, encoding="utf-8")
-        for file in (TENSORS_FILE, CONFIG_FILE):
-            (unfinished / file).replace(folder / file)
+    make_folder(folder)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
+            unfinished = Path(name)
+            # save_file would make it readable by its owner only.
+            content = save(dict(tensors), metadata=metadata)
+            (unfinished / TENSORS_FILE).write_bytes(content)
+            (unfinished / CONFIG_FILE).write_text(text, encoding="utf-8")
+            for file in (TENSORS_FILE, CONFIG_FILE):
+                (unfinished / file).replace(folder / file)
+    except OSError as error:
+        raise output_error(folder, error) from error
 
 
 def check_size(file: WeightFile) -> None:

@@ -101,6 +101,13 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
         type=Path,
         help="write COCO run lengths, a line a frame (needs pip install 'rmnet[coco]')",
     )
+    parser.add_argument(
+        "--on-bad-frame",
+        choices=("stop", "skip"),
+        default="stop",
+        help="at a frame that cannot be decoded: stop, keeping what is done, with exit code 1; or "
+        "skip it, writing an empty mask and naming it in the summary (default: stop)",
+    )
     output.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
@@ -133,6 +140,7 @@ def run(args: argparse.Namespace) -> int:
         memory=memory_policy(args),
         flow=None if args.flow == "tiny" else args.flow,
         regional=args.regional,
+        on_bad_frame=args.on_bad_frame,
         progress=progress and not args.quiet,
     )
     failure: BaseException | None = None
@@ -224,7 +232,7 @@ def _remember(source: FrameSource, passing: deque[Any]) -> FrameSource:
     """The same source, which also puts every frame it reads into `passing`."""
 
     def read() -> Any:  # noqa: ANN401 pairs of frame and time, as the source's own
-        with closing(source.timed()) as frames:
+        with closing(source.attempted()) as frames:
             for frame, seconds in frames:
                 passing.append(frame)
                 yield frame, seconds

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from rmnet.errors import VideoError
 from rmnet.label_png import write_label_png
 from rmnet.results import DEFAULT_RATE
+from rmnet.saving import make_folder
 from rmnet.video_writer import VideoWriter
 
 if TYPE_CHECKING:
@@ -52,13 +54,14 @@ class TrackOutput:
         self._video: VideoWriter | None = None
         self._rle_file: TextIO | None = None
         self._ids: set[int] = set()
+        self._skipped: list[tuple[int, int]] = []  # first and last frame of spans
         self._lost: dict[int, list[tuple[int, int]]] = {}  # id -> first and last frame of spans
         self._files = ExitStack()
 
     def __enter__(self) -> TrackOutput:
         """Open the files."""
         with ExitStack() as files:  # closes what is open, should the next not open
-            self._directory.mkdir(parents=True, exist_ok=True)
+            make_folder(self._directory)
             if self._overlay is not None:
                 writer = VideoWriter(self._overlay, frames_per_second=self._rate)
                 self._video = files.enter_context(writer)
@@ -67,12 +70,15 @@ class TrackOutput:
             self._files = files.pop_all()
         return self
 
-    def write(self, frame: NDArray[np.uint8], result: FrameSegmentation) -> None:
-        """Write what was found in a frame (H, W, 3)."""
+    def write(self, frame: NDArray[np.uint8] | VideoError, result: FrameSegmentation) -> None:
+        """Write what was found in a frame (H, W, 3); of one that was skipped, an empty mask.
+
+        The overlay has no such frame: the one before it is shown longer.
+        """
         self._ids.update(result.object_ids)
         path = self._directory / f"{self._name(result)}.png"
         write_label_png(path, result.labels, object_ids=self._ids)
-        if self._video is not None:
+        if self._video is not None and not isinstance(frame, VideoError):
             picture = result.overlay(frame, show_regions=self._show_regions)
             self._video.write(picture, result.seconds)
         if self._rle_file is not None:
@@ -82,6 +88,7 @@ class TrackOutput:
                 "seconds": result.seconds,
                 "objects": result.to_rle(),  # JSON makes the ids strings
             }
+            row |= {} if result.skipped is None else {"skipped": result.skipped}
             self._rle_file.write(("[\n" if self.num_frames == 0 else ",\n") + json.dumps(row))
         self._count(result)
 
@@ -107,7 +114,8 @@ class TrackOutput:
         places = [f"masks in {self._directory}"]
         places += [f"overlay in {self._overlay}"] if self._overlay is not None else []
         places += [f"run lengths in {self._rle}"] if self._rle is not None else []
-        lost = [f"object {i} lost in {_spans(spans)}" for i, spans in sorted(self._lost.items())]
+        lost = [f"skipped, since not readable: {_spans(self._skipped)}"] if self._skipped else []
+        lost += [f"object {i} lost in {_spans(spans)}" for i, spans in sorted(self._lost.items())]
         return (
             f"{'stopped after ' if stopped else ''}{_count(self.num_frames, 'frame')}, "
             f"{_count(len(self._ids), 'object')} ({ids or 'none'}), "
@@ -120,12 +128,18 @@ class TrackOutput:
 
     def _count(self, result: FrameSegmentation) -> None:
         self.num_frames += 1
+        if result.skipped is not None:
+            _extend(self._skipped, result.index)
         for object_id, status in zip(result.object_ids, result.status, strict=True):
             if status == "lost":
-                spans = self._lost.setdefault(object_id, [])
-                goes_on = bool(spans) and spans[-1][1] == result.index - 1
-                first = spans.pop()[0] if goes_on else result.index
-                spans.append((first, result.index))
+                _extend(self._lost.setdefault(object_id, []), result.index)
+
+
+def _extend(spans: list[tuple[int, int]], index: int) -> None:
+    """Add a frame to spans of frames, first and last of each."""
+    goes_on = bool(spans) and spans[-1][1] == index - 1
+    first = spans.pop()[0] if goes_on else index
+    spans.append((first, index))
 
 
 def _count(number: int, thing: str) -> str:

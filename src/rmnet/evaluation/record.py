@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rmnet.errors import ConfigError
 from rmnet.evaluation.clip import Benchmark, ClipResult
+from rmnet.saving import make_folder, written_whole
 
 RESULTS = "results.json"
 _FORMAT_VERSION = 1  # of results.json; raised when an old file would be misread
@@ -30,6 +30,7 @@ class Record:
     Raises:
         ConfigError: the file is of other options, or is no results.json; or the folder holds
             something else.
+        OutputError: the folder cannot be made.
     """
 
     def __init__(
@@ -46,12 +47,12 @@ class Record:
         self._results: dict[str, ClipResult] = {}
         if resume and self._path.exists():
             self._read()
-        elif resume and output.exists() and any(one.name[0] != "." for one in output.iterdir()):
+        elif resume and output.is_dir() and any(one.name[0] != "." for one in output.iterdir()):
             raise ConfigError(  # folders of clips are replaced, which may not be an evaluation's
                 f"{str(output)!r} holds files, but no {RESULTS}; accepted: a new folder, an empty "
                 "one, or that of an earlier run"
             )
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
 
     @property
     def path(self) -> Path:
@@ -85,12 +86,8 @@ class Record:
             "not_scored": [one.name for one in results if not one.scored],
             "clips": [_to_json(one) for one in results],
         }
-        unfinished = self._path.with_name(f".{RESULTS}.{secrets.token_hex(4)}")
-        try:
+        with written_whole(self._path) as unfinished:
             unfinished.write_text(json.dumps(_without_nan(content), indent=2) + "\n", "utf-8")
-            unfinished.replace(self._path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     def _ordered(self) -> list[ClipResult]:
         names = [clip.name for clip in self._benchmark.clips]
