@@ -213,8 +213,11 @@ class Handler(BaseHTTPRequestHandler):
 
         "short": fewer bytes than announced by HEAD, in a response that is whole. "size unknown":
         the same, and HEAD announced none. "closed early": the connection ends half-way, and from
-        then on at once.
+        then on at once. "changed": all bytes, but one is another.
         """
+        if fault == "changed":
+            middle = len(content) // 2
+            content = content[:middle] + bytes((content[middle] ^ 1,)) + content[middle + 1 :]
         total = len(content)
         start = 0
         if requested := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):

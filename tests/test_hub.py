@@ -288,6 +288,19 @@ def test_truncated_download_is_an_error_until_it_is_fetched_again(
     assert client.load("org/truncated", cache_dir=cache, force_download=True) == loaded(11)
 
 
+def test_weights_of_other_bytes_than_the_hub_names_are_refused_also_from_the_cache(
+    hub, client, cache, files
+):
+    repository = hub.add("org/changed", files(12), faults={"model.safetensors": "changed"})
+    for _ in range(2):  # then it is cached
+        answer = client.load("org/changed", cache_dir=cache)
+        assert_error(answer, "WeightsError", "model.safetensors of 'org/changed'", "SHA-256")
+    answer = client.load("org/changed", cache_dir=cache, local_files_only=True)
+    assert_error(answer, "WeightsError", "SHA-256", "force_download=True")
+    repository.faults.clear()
+    assert client.load("org/changed", cache_dir=cache, force_download=True) == loaded(12)
+
+
 @pytest.mark.parametrize("force_download", [False, True])
 def test_no_connection_and_no_cache_is_said(hub, client, cache, force_download):
     with hub.gone():

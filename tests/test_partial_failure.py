@@ -471,7 +471,8 @@ def test_ctrl_c_keeps_what_is_written(command, tmp_path, folder):
     assert "stopped after" in printed
     rows = json.loads((tmp_path / "out.json").read_text())
     masks = sorted(out.iterdir())
-    assert len(rows) == len(masks) > 5
+    assert len(rows) > 4
+    assert len(masks) - len(rows) in (0, 1)  # the signal may come between the two files of a frame
     assert not [path for path in masks if path.name.startswith(".")]
     for path in masks:
         read_label_png(path)

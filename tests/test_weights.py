@@ -244,12 +244,14 @@ def test_config_of_another_network_is_refused(saved):
 
 @pytest.mark.parametrize(
     "change",
-    [{"stage_depths": (1, 10**9, 1)}, {"key_width": 10**18}, {"flow_widths": (10**30,) * 5}],
+    [{"stage_depths": (1, 256, 1)}, {"key_width": 16384}, {"flow_widths": (16384,) * 5}],
 )
 def test_config_of_an_impossible_network_is_refused_before_it_is_built(saved, change):
     huge = dataclasses.replace(TINY, **change)
     (saved / "config.json").write_text(huge.to_json(), encoding="utf-8")
-    with pytest.raises(WeightsError, match="far less than its configuration describes"):
+    with pytest.raises(
+        WeightsError, match=r"far less than its configuration|does not fit its network"
+    ):
         load_network(saved)
 
 
@@ -399,9 +401,10 @@ def save_small_checkpoint(path, **changes):
 @pytest.mark.parametrize("number", [np.float64(0.5), np.float32(0.5), np.int64(1)])
 def test_numpy_numbers_beside_the_tensors_are_read(tmp_path, module, number):
     path = save_small_checkpoint(tmp_path / "x.pth", best_metrics={"J-Mean": number})
+    written = b"c" + np.float64(0).__reduce__()[0].__module__.encode()  # NumPy 2 renamed it
     content = path.read_bytes()
-    assert b"cnumpy._core.multiarray\nscalar" in content
-    path.write_bytes(content.replace(b"cnumpy._core.multiarray", b"c" + module.encode()))
+    assert written + b"\nscalar" in content
+    path.write_bytes(content.replace(written, b"c" + module.encode()))
     before = set(torch.serialization.get_safe_globals())  # its order may change
     with pytest.raises(WeightsError, match="holds far less"):
         load_network(path)  # read, and found empty

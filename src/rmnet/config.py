@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
-from rmnet.errors import ConfigError
+from rmnet.errors import ConfigError, shown
 
 Backbone = Literal["resnet50", "resnet18"]
 ReadSemantics = Literal["zeroed", "excluded"]
@@ -33,6 +33,11 @@ USE_FIELDS = (
     "memory_region",
     "size",
 )
+
+# A config.json is anybody's: what it asks for is built before it is compared with the tensors.
+MAX_WIDTH = 16_384  # channels
+MAX_DEPTH = 256  # residual blocks of a stage
+MAX_PIXELS = 2**24  # of a margin, an area or a side
 
 # Network geometry: fixed by the strides of the encoders, not a choice.
 STRIDE = 16  # px a cell; the encoders end at stride 16
@@ -115,21 +120,25 @@ class RMNetConfig:
         ):
             values = getattr(self, name)
             if not isinstance(values, list | tuple) or len(values) != length:
-                raise ConfigError(f"{name} is {values!r}; accepted: {length} integers")
+                raise ConfigError(f"{name} is {shown(values)}; accepted: {length} integers")
+            largest = MAX_DEPTH if name == "stage_depths" else MAX_WIDTH
             for value in values:
-                _check_int(name, value, minimum=1)
+                _check_int(name, value, minimum=1, maximum=largest)
             object.__setattr__(self, name, tuple(values))
-        for name in ("stem_width", "key_width", "value_width", "min_object_pixels", "size"):
-            _check_int(name, getattr(self, name), minimum=1)
-        _check_int("box_margin", self.box_margin, minimum=0)
+        for name in ("stem_width", "key_width", "value_width"):
+            _check_int(name, getattr(self, name), minimum=1, maximum=MAX_WIDTH)
+        for name, least in (("min_object_pixels", 1), ("size", 1), ("box_margin", 0)):
+            _check_int(name, getattr(self, name), minimum=least, maximum=MAX_PIXELS)
         for name in ("tied_encoders", "others_input", "scaled_scores"):
             if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; accepted: true or false")
+                raise ConfigError(
+                    f"{name} is {shown(getattr(self, name))}; accepted: true or false"
+                )
         threshold = self.mask_threshold
         if isinstance(threshold, bool) or not isinstance(threshold, int | float):
-            raise ConfigError(f"mask_threshold is {threshold!r}; accepted: a number in (0, 1)")
+            raise ConfigError(f"mask_threshold is {shown(threshold)}; accepted: a number in (0, 1)")
         if not 0 < threshold < 1:
-            raise ConfigError(f"mask_threshold is {threshold!r}; accepted: a number in (0, 1)")
+            raise ConfigError(f"mask_threshold is {shown(threshold)}; accepted: a number in (0, 1)")
         if self.backbone == "resnet50" and any(width % 4 for width in self.stage_widths):
             raise ConfigError(
                 f"stage_widths is {self.stage_widths}; bottlenecks of resnet50 need multiples of 4"
@@ -173,14 +182,16 @@ class RMNetConfig:
         version = fields.get("format_version")
         if version != FORMAT_VERSION:
             raise ConfigError(
-                f"config.json has format_version {version!r}; this rmnet reads {FORMAT_VERSION}. "
+                f"config.json has format_version {shown(version)}; this rmnet reads {FORMAT_VERSION}. "
                 "Was it written by rmnet (save_pretrained, or `rmnet convert`)?"
             )
         known = {field.name for field in dataclasses.fields(cls)}
         given = set(fields) - {"format_version"}
         unknown, missing = sorted(given - known), sorted(known - given - set(_LATER_FIELDS))
         if unknown or missing:
-            raise ConfigError(f"config.json: unknown fields {unknown}, missing fields {missing}")
+            raise ConfigError(
+                f"config.json: unknown fields {shown(unknown)}, missing fields {missing}"
+            )
         return cls(**{name: fields[name] for name in given})
 
 
@@ -211,9 +222,12 @@ class MemoryPolicy:
 def _check_choice(name: str, value: object, choices: Any) -> None:  # noqa: ANN401 a Literal type
     if value not in get_args(choices):
         accepted = ", ".join(map(repr, get_args(choices)))
-        raise ConfigError(f"{name} is {value!r}; accepted: {accepted}")
+        raise ConfigError(f"{name} is {shown(value)}; accepted: {accepted}")
 
 
-def _check_int(name: str, value: object, *, minimum: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
-        raise ConfigError(f"{name} is {value!r}; accepted: an integer of at least {minimum}")
+def _check_int(name: str, value: object, *, minimum: int, maximum: int | None = None) -> None:
+    is_int = isinstance(value, Integral) and not isinstance(value, bool)
+    number = int(cast("int", value)) if is_int else minimum - 1  # which is refused
+    if number < minimum or (maximum is not None and number > maximum):
+        bound = f"{minimum}" if maximum is None else f"{minimum}, at most {maximum}"
+        raise ConfigError(f"{name} is {shown(value)}; accepted: an integer of at least {bound}")

@@ -7,6 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
+_LONGEST = 200  # characters of a value in a message
+
+
+def shown(value: object) -> str:
+    """A value in a message; hostile ones may be as long as a file, or take no repr."""
+    try:
+        text = repr(value)
+    except Exception:  # an integer of thousands of digits, lists in lists, somebody's own __repr__
+        text = f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+
 
 class RMNetError(Exception):
     """Anything this library raises on purpose.

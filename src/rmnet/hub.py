@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from rmnet.errors import WeightsError, WeightsNotFoundError
 
+_PIECE = 2**20  # bytes read at a time
 LIBRARY = "rmnet"  # as the hub's statistics and model cards call this package
 MODEL_CARD = "README.md"
 FETCH_AGAIN = "Write force_download=True to fetch it again."
@@ -64,35 +68,69 @@ def download(
             cannot be reached and are not cached.
         WeightsError: a download broke off, or came out damaged.
     """
-    from huggingface_hub import hf_hub_download
-
+    options: dict[str, Any] = {"cache_dir": None if cache_dir is None else Path(cache_dir)}
+    if not local_files_only:
+        options |= {"force_download": force_download, "token": token}
+    find = _cached if local_files_only else _fetched
     paths: list[Path] = []
     commit = revision
     for filename in filenames:
-        try:
-            with _no_bars("huggingface_hub"):
-                path = hf_hub_download(
-                    repo_id,
-                    filename,
-                    revision=commit,
-                    library_name=LIBRARY,
-                    library_version=library_version(),
-                    cache_dir=None if cache_dir is None else Path(cache_dir),
-                    force_download=force_download,
-                    token=token,
-                    local_files_only=local_files_only,
-                )
-        except _failures() as error:
-            of = f"{filename} of {_place(repo_id, revision)}"
-            known = _known(error, repo_id, of, local_files_only=local_files_only)
-            raise known or WeightsError(
-                f"the download of {of} broke off or came out damaged ({_line(error)}). {FETCH_AGAIN}"
-            ) from error
-        paths.append(Path(path))
+        of = f"{filename} of {_place(repo_id, revision)}"
+        path = find(repo_id, filename, commit, of, **options)
+        _check_hash(path, of)
+        paths.append(path)
         # .../snapshots/<commit>/<filename>: the files that follow are of this very commit, even
         # when somebody pushes to the branch meanwhile.
         commit = paths[0].parent.name
     return paths
+
+
+def _cached(
+    repo_id: str, filename: str, revision: str | None, of: str, *, cache_dir: Path | None
+) -> Path:
+    """Where a file lies in the cache."""
+    # Not hf_hub_download(local_files_only=True): that of huggingface_hub 2 may ask the hub which
+    # program is calling.
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(repo_id, filename, cache_dir=cache_dir, revision=revision)
+    if not isinstance(path, str):
+        raise WeightsNotFoundError(
+            f"{of}: local_files_only=True is set, and the cache does not hold it."
+        )
+    return Path(path)
+
+
+def _fetched(
+    repo_id: str,
+    filename: str,
+    revision: str | None,
+    of: str,
+    *,
+    cache_dir: Path | None,
+    force_download: bool,
+    token: str | bool | None,
+) -> Path:
+    """Where a file lies in the cache, fetched if need be."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        with _no_bars("huggingface_hub"):
+            path = hf_hub_download(
+                repo_id,
+                filename,
+                revision=revision,
+                library_name=LIBRARY,
+                library_version=library_version(),
+                cache_dir=cache_dir,
+                force_download=force_download,
+                token=token,
+            )
+    except _failures() as error:
+        raise _known(error, repo_id, of) or WeightsError(
+            f"the download of {of} broke off or came out damaged ({_line(error)}). {FETCH_AGAIN}"
+        ) from error
+    return Path(path)
 
 
 def upload(
@@ -139,15 +177,37 @@ def upload(
             )
     except _failures() as error:
         place = _place(repo_id, revision)
-        raise _known(error, repo_id, place, local_files_only=False) or WeightsError(
+        raise _known(error, repo_id, place) or WeightsError(
             f"the upload to {place} failed: {_line(error)}"
         ) from error
     return commit.commit_url
 
 
-def _known(
-    error: Exception, repo_id: str, what: str, *, local_files_only: bool
-) -> WeightsError | None:
+def _check_hash(path: Path, what: str) -> None:
+    """Compare a file with the hash that the hub gave, and the cache calls it by.
+
+    The hub names large files, weights among them, by the SHA-256 of their bytes; the cache keeps
+    them under that name behind a link. huggingface_hub itself compares lengths only. Small files,
+    such as config.json, and caches without links have no such name.
+
+    Raises:
+        WeightsError: these are other bytes.
+    """
+    name = path.resolve().name
+    if not re.fullmatch(r"[0-9a-f]{64}", name):
+        return
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            found.update(piece)
+    if found.hexdigest() != name:
+        raise WeightsError(
+            f"{what} came out damaged: its SHA-256 is {found.hexdigest()}, the hub says {name}. "
+            f"{FETCH_AGAIN}"
+        )
+
+
+def _known(error: Exception, repo_id: str, what: str) -> WeightsError | None:
     """The library's error for one of huggingface_hub's, where it says what is wrong."""
     from huggingface_hub import constants, errors
 
@@ -171,8 +231,6 @@ def _known(
         text = f"{what}: the hub refused access ({status}). {access}"
     elif isinstance(reason, errors.OfflineModeIsEnabled):
         text = f"{what}: HF_HUB_OFFLINE is set, and the cache does not hold it."
-    elif isinstance(reason, errors.LocalEntryNotFoundError) and local_files_only:
-        text = f"{what}: local_files_only=True is set, and the cache does not hold it."
     elif isinstance(reason, errors.EntryNotFoundError) and not wrapped:
         text = f"{what}: no such file there. Accepted: a repository that push_to_hub wrote."
     elif wrapped:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from rmnet.errors import MaskError
+from rmnet.errors import MaskError, shown
 from rmnet.label_map import VOID, as_binary, ids_in, is_scattered
 from rmnet.label_png import COLOUR_REMEDY, image_labels, open_label_image
 
@@ -155,14 +155,14 @@ def _layout_remedy(array: NDArray[Any]) -> str:
 def _checked_ids(object_ids: Iterable[Any]) -> tuple[int, ...]:
     if not isinstance(object_ids, Iterable):
         raise MaskError(
-            f"object_ids is {object_ids!r}; accepted: ids, such as [1, 2]. Write [{object_ids!r}]"
+            f"object_ids is {shown(object_ids)}; accepted: ids, such as object_ids=[1, 2]"
         )
     ids: dict[int, None] = {}  # in the order they came
     for object_id in object_ids:
         is_integer = isinstance(object_id, int | np.integer) and not isinstance(object_id, bool)
         if not is_integer or not 1 <= int(object_id) <= _LARGEST_ID:
             raise MaskError(
-                f"{object_id!r} is not an object id; accepted: integers from 1 to {_LARGEST_ID}. "
+                f"{shown(object_id)} is not an object id; accepted: integers from 1 to {_LARGEST_ID}. "
                 "Write other ids than 0, which is background"
             )
         if int(object_id) in ids:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rmnet.config import STRIDE, LostRegion, RMNetConfig
+from rmnet.config import MAX_PIXELS, STRIDE, LostRegion, RMNetConfig
 from rmnet.errors import ConfigError
 from rmnet.estimate import Estimate
 from rmnet.image import Padding, normalise
@@ -148,12 +148,16 @@ def _call_flow(flow: FlowCallable, pixels: Tensor, previous: Tensor) -> Tensor:
             f"(2, H, W) = {expected}"
         )
     # An array may be turned around in memory, which torch does not take.
-    field = torch.from_numpy(np.array(field)) if isinstance(field, np.ndarray) else field
+    try:
+        field = torch.from_numpy(np.array(field)) if isinstance(field, np.ndarray) else field
+    except TypeError as error:  # strings, complex objects, float128
+        raise ConfigError(f"the flow function returned {field.dtype}; accepted: floats") from error
     if tuple(field.shape) != expected or not field.is_floating_point():
         raise ConfigError(
             f"the flow function returned {field.dtype} of {tuple(field.shape)}; accepted: floats "
             f"(2, H, W) = {expected}, px from the current frame to the previous one, x first"
         )
+    field = field.detach().to(pixels.device, torch.float32)  # 1e300 becomes infinity here
     if not field.isfinite().all():
         raise ConfigError("the flow function returned NaN or infinity; accepted: finite pixels")
-    return field.to(pixels.device, torch.float32)[None]
+    return field.clamp(-MAX_PIXELS, MAX_PIXELS)[None]  # farther is as far, and no number overflows

@@ -61,7 +61,8 @@ def from_released(checkpoint: Mapping[str, Mapping[str, Tensor]]) -> dict[str, T
     for part, rules in _PARTS.items():
         tensors = checkpoint[part]
         if not isinstance(tensors, Mapping) or not all(
-            isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items()
+            isinstance(key, str) and isinstance(value, Tensor) and not value.is_nested
+            for key, value in tensors.items()
         ):
             raise WeightsError(f"{part!r} in the checkpoint is not a mapping of names to tensors")
         for key, tensor in tensors.items():

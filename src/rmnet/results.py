@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmnet.draw import overlay
-from rmnet.errors import ConfigError, FrameError, UnknownObjectError, VideoError
+from rmnet.errors import ConfigError, FrameError, UnknownObjectError, VideoError, shown
 from rmnet.frames import as_frame
 from rmnet.label_png import label_image, read_label_png, write_label_png
 from rmnet.metrics import mean_jaccard
@@ -122,7 +122,7 @@ class FrameSegmentation:
     def _row(self, object_id: int) -> int:
         if object_id not in self.object_ids:
             raise UnknownObjectError(
-                f"object {object_id!r} is not tracked in frame {self.index}; "
+                f"object {shown(object_id)} is not tracked in frame {self.index}; "
                 f"accepted: {list(self.object_ids)}"
             )
         return self.object_ids.index(object_id)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from rmnet.errors import MaskError, MissingDependencyError
+from rmnet.errors import MaskError, MissingDependencyError, shown
 
 _MAX_PIXELS = 2**28  # of a mask; no file of a few bytes shall fill the memory
 _LARGEST_SIDE = 2**62
@@ -71,7 +71,7 @@ def decode_rle(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
             raise ValueError("the size is out of range")
     except (KeyError, TypeError, ValueError) as error:
         raise MaskError(
-            f"the run lengths cannot be read: {error!r}; accepted: "
+            f"the run lengths cannot be read: {shown(error)}; accepted: "
             '{"size": [H, W], "counts": str}, as COCO compresses them'
         ) from error
     if min(height, width) < 0 or height * width > _MAX_PIXELS or sum(runs) != height * width:

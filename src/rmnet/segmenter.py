@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from rmnet.config import USE_FIELDS, MemoryPolicy, RMNetConfig
-from rmnet.errors import ConfigError
+from rmnet.errors import ConfigError, shown
 from rmnet.network.inference import InferenceNetwork
 from rmnet.network.rmnet import RMNet
 from rmnet.propagate import Flow
@@ -266,7 +266,7 @@ class RMNetSegmenter:
         """
         # Checked here and now; frames are read as results are asked for.
         if on_bad_frame not in get_args(OnBadFrame):
-            raise ConfigError(f'on_bad_frame is {on_bad_frame!r}; accepted: "stop" or "skip"')
+            raise ConfigError(f'on_bad_frame is {shown(on_bad_frame)}; accepted: "stop" or "skip"')
         source = open_frames(frames)
         given = masks_by_frame(first_mask, masks, object_ids)
         session = self._start(min(given), size, memory, flow, regional, keep_probabilities)
@@ -289,14 +289,14 @@ class RMNetSegmenter:
         keep_probabilities: bool,
     ) -> TrackingSession:
         if not (flow is None or flow == "none" or callable(flow)):
-            raise ConfigError(f'flow is {flow!r}; accepted: None, "none", or a function')
+            raise ConfigError(f'flow is {shown(flow)}; accepted: None, "none", or a function')
         if callable(flow) and not self.config.search_uses_flow:
             raise ConfigError(
                 f"flow is a function, but search_region is {self.config.search_region!r}, which "
                 "looks at no flow; accepted: None. Write with_config(search_region='warped')"
             )
         if not isinstance(memory, MemoryPolicy):
-            raise ConfigError(f"memory is {memory!r}; accepted: MemoryPolicy(every=5, ...)")
+            raise ConfigError(f"memory is {shown(memory)}; accepted: MemoryPolicy(every=5, ...)")
         return TrackingSession(
             self._inference,
             precision=self._dtype,
@@ -315,7 +315,9 @@ def _shorter_side(size: Size, config: RMNetConfig) -> int | None:
     if size == "native":
         return None
     if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
-        raise ConfigError(f'size is {size!r}; accepted: None, "native", or px of the shorter side')
+        raise ConfigError(
+            f'size is {shown(size)}; accepted: None, "native", or px of the shorter side'
+        )
     return int(size)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rmnet.config import MemoryPolicy
 from rmnet.device_memory import explains_full_memory
-from rmnet.errors import FrameError, MaskError, SessionError, UnknownObjectError
+from rmnet.errors import FrameError, MaskError, SessionError, UnknownObjectError, shown
 from rmnet.estimate import Estimate
 from rmnet.frames import as_frame
 from rmnet.image import network_size, resize
@@ -258,12 +258,12 @@ class TrackingSession:
         listed = list(ids) if isinstance(ids, Iterable) else [ids]
         strangers = [i for i in listed if isinstance(i, bool) or not isinstance(i, Integral)]
         if strangers:
-            raise UnknownObjectError(f"{strangers[0]!r} is no object id; accepted: integers")
+            raise UnknownObjectError(f"{shown(strangers[0])} is no object id; accepted: integers")
         gone = {int(i) for i in listed}
         unknown = [i for i in gone if i not in self.objects]
         if unknown:
             raise UnknownObjectError(
-                f"objects {unknown} are not tracked; accepted: {list(self.objects)}"
+                f"objects {shown(unknown)} are not tracked; accepted: {list(self.objects)}"
             )
         return self._settle(last, last.known.estimate.remove(gone))
 

@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from numbers import Integral
 from typing import Any, Literal
 
-from rmnet.errors import ConfigError, FrameError, MaskError, VideoError
+from rmnet.errors import ConfigError, FrameError, MaskError, VideoError, shown
 from rmnet.masks import ObjectMasks, parse_mask
 from rmnet.results import FrameSegmentation, VideoSegmentation
 from rmnet.segmentation import blank
@@ -38,7 +38,7 @@ def masks_by_frame(
     numbers = [*(masks or {})]
     bad = [i for i in numbers if isinstance(i, bool) or not isinstance(i, Integral) or i < 0]
     if bad:
-        raise ConfigError(f"masks has the frame numbers {bad}; accepted: integers from 0")
+        raise ConfigError(f"masks has the frame numbers {shown(bad)}; accepted: integers from 0")
     given = {int(i): parse_mask(mask, allow_empty=True) for i, mask in (masks or {}).items()}
     if first_mask is not None:
         if 0 in given:

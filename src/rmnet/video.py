@@ -17,13 +17,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from rmnet.errors import FrameError, RMNetError, VideoError
+from rmnet.errors import FrameError, RMNetError, VideoError, shown
 from rmnet.frames import as_frame
 from rmnet.image_files import open_image
 from rmnet.video_decoder import AttemptedFrames, TimedFrames, decode_video, video_claims
 
 _IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-_LONGEST_SHOWN = 200  # characters of a path in a message
 _ACCEPTED = "a video file, a folder or glob of images, a list of image paths, or frames"
 
 
@@ -149,9 +148,9 @@ def _open_path(source: str | Path) -> FrameSource:
     except (OSError, ValueError, RuntimeError, re.error) as error:
         # a name that is too long, an unknown "~user", a folder that may not be read, ...
         reason = getattr(error, "strerror", None) or str(error)
-        shown = repr(str(source))
-        shown = shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + "..."
-        raise VideoError(f"{shown} cannot be opened: {reason}; accepted: {_ACCEPTED}") from error
+        raise VideoError(
+            f"{shown(str(source))} cannot be opened: {reason}; accepted: {_ACCEPTED}"
+        ) from error
 
 
 def _open_existing(source: str | Path) -> FrameSource:

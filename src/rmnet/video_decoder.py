@@ -204,6 +204,9 @@ def _open_video(path: Path) -> tuple[InputContainer, VideoStream]:
         ) from error
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:  # the cover of a song is no video
+            if stream.codec_context is None:
+                container.close()
+                raise VideoError(f"{str(path)!r} is of a codec that is not known here; {accepted}")
             try:
                 check_pixels(
                     stream.width, stream.height, name=f"a frame of {str(path)!r}", error=VideoError

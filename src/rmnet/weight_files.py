@@ -116,6 +116,7 @@ def check_fit(file: WeightFile, wanted: Mapping[str, Tensor]) -> None:
             for name in both
             if given[name].shape != wanted[name].shape
         ],
+        "wrong layout": [name for name in both if not _is_plain(given[name])],
         "wrong dtype": [
             f"{name} {given[name].dtype}"
             for name in both
@@ -210,7 +211,7 @@ def _read_safetensors(path: Path, *, remedy: str) -> tuple[dict[str, Tensor], di
 def _read_pickle(path: Path) -> object:
     try:
         # Checkpoints from before torch 1.6 are no zip, and cannot be mapped.
-        mmap = zipfile.is_zipfile(path)
+        mmap = _is_stored_zip(path)
         with _UNPICKLING:
             known = torch.serialization.get_safe_globals()
             more = [item for item in _numpy_scalars() if item not in known]
@@ -229,6 +230,20 @@ def _read_pickle(path: Path) -> object:
         ) from error
 
 
+def _is_stored_zip(path: Path) -> bool:
+    """Whether it is a zip, as torch writes since 1.6.
+
+    Raises:
+        ValueError: a compressed one: torch writes none, and a few KB may unpack to gigabytes.
+    """
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("its parts are compressed, which torch.save never does")
+    return True
+
+
 def _numpy_scalars() -> list[Any]:
     """What unpickles a NumPy number, and nothing else: the authors saved such with their tensors."""
     scalar: Any = np.float64(0).__reduce__()[0]
@@ -236,6 +251,16 @@ def _numpy_scalars() -> list[Any]:
     # NumPy 2 renamed the module of `scalar`.
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
     return [np.dtype, *kinds, *((scalar, name) for name in names)]
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is dense numbers in memory; a pickle may hold sparse ones, or none."""
+    return (
+        tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and not tensor.is_quantized
+        and not tensor.is_nested
+    )
 
 
 def _accepted_dtypes(tensor: Tensor) -> tuple[torch.dtype, ...]:

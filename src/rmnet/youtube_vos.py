@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,17 +58,30 @@ def read_meta(path: str | Path) -> dict[str, dict[int, MetaObject]]:
         videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
         return {
             name: {
-                int(i): MetaObject(str(one["category"]), tuple(sorted(one.get("frames", ()))))
+                _object_id(i): MetaObject(str(one["category"]), _frame_names(one))
                 for i, one in sorted(video["objects"].items(), key=lambda pair: int(pair[0]))
             }
             for name, video in sorted(videos.items())
         }
     except FileNotFoundError as error:
         raise ConfigError(f"there is no file {str(path)!r}; accepted: meta.json, {form}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise ConfigError(
             f"{str(path)!r} cannot be understood ({type(error).__name__}: {error}); accepted: {form}"
         ) from error
+
+
+def _object_id(text: str) -> int:
+    if not 1 <= int(text) < 2**31:
+        raise ValueError(f"the object {text!r}")
+    return int(text)
+
+
+def _frame_names(one: Mapping[str, Any]) -> tuple[str, ...]:
+    names = one.get("frames", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError("frames is no list of names")
+    return tuple(sorted(names))
 
 
 def first_masks(

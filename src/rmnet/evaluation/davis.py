@@ -120,7 +120,13 @@ def _split(root: Path, year: int, split: str) -> list[str]:
         files += [root / "ImageSets" / folder / f"{split}.txt" for folder in ("480p", "1080p")]
     for file in files:
         if file.is_file():
-            lines = [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
+            try:
+                text = file.read_text(encoding="utf-8")
+            except (OSError, ValueError) as error:
+                raise ConfigError(
+                    f"{str(file)!r} cannot be read: {error}; accepted: a name of a clip a line"
+                ) from error
+            lines = [line.split()[0] for line in text.splitlines() if line.strip()]
             names = [line.split("/")[-2] if "/" in line else line for line in lines]
             return list(dict.fromkeys(names))
     raise ConfigError(

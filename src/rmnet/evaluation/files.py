@@ -8,6 +8,8 @@ from pathlib import Path
 from rmnet.errors import ConfigError
 from rmnet.video import open_frames
 
+LONGEST_NAME = 255  # bytes of a file's name, on nearly every file system
+
 
 def images_in(folder: Path) -> tuple[Path, ...]:
     """Image files of a folder in natural order; none if there is no such folder, or it is empty.
@@ -18,6 +20,16 @@ def images_in(folder: Path) -> tuple[Path, ...]:
     if not folder.is_dir() or not any(one.name[0] != "." for one in folder.iterdir()):
         return ()
     return tuple(open_frames(folder).paths or ())
+
+
+def _is_folder_name(name: str) -> bool:
+    """Whether a folder of that name is made where it should be, on every system."""
+    if name in (".", "..", "") or any(character in name for character in "/\\\0"):
+        return False
+    try:
+        return len(name.encode()) <= LONGEST_NAME
+    except UnicodeEncodeError:  # half of a character, which JSON can spell
+        return False
 
 
 def folders_in(folder: Path) -> list[str]:
@@ -47,9 +59,12 @@ def choose_clips(found: Sequence[str], wanted: Sequence[str] | None) -> list[str
         ConfigError: one that is wanted is not there, there is none at all, or one is no name of
             a folder.
     """
-    paths = [name for name in found if Path(name).name != name or name in (".", "..", "")]
-    if paths:  # predictions go to a folder of that name
-        raise ConfigError(f"a clip is called {paths[0]!r}; accepted: names of folders")
+    bad = [name for name in found if not _is_folder_name(name)]
+    if bad:  # predictions go to a folder of that name
+        raise ConfigError(
+            f"a clip is called {bad[0][:LONGEST_NAME]!r}; accepted: names of folders, at most "
+            f"{LONGEST_NAME} bytes"
+        )
     strangers = [name for name in wanted or () if name not in found]
     if strangers or not found:
         raise ConfigError(

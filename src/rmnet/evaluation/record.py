@@ -99,7 +99,16 @@ class Record:
             content = json.loads(self._path.read_text(encoding="utf-8"))
             version, recorded = content["format_version"], dict(content["options"])
             results = [_from_json(clip) for clip in content["clips"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            # What the means are made of must be there, and numbers.
+            self._benchmark.average([row for one in results for row in one.rows])
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise ConfigError(
                 f"{str(self._path)!r} is no record of an evaluation ({type(error).__name__}: "
                 f"{error}). {remedy}"
@@ -144,12 +153,15 @@ def _from_json(clip: Mapping[str, Any]) -> ClipResult:
         }
         for row in clip["objects"]
     ]
+    name, error = clip["clip"], clip["error"]
+    if not isinstance(name, str) or not (error is None or isinstance(error, str)):
+        raise TypeError("a clip's name or error is no text")
     return ClipResult(
-        clip["clip"],
+        name,
         rows,
         clip["frames"],
         clip["seconds_a_frame"],
-        clip["error"],
+        error,
         clip["scored"],
         recorded=True,
     )

@@ -78,7 +78,7 @@ def _unseen(root: Path, file: str | Path | None, categories: set[str]) -> set[st
         return categories - seen
     try:
         unseen = json.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"{str(file)!r} cannot be read: {error}; accepted: a JSON list"
         ) from error

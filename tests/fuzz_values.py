@@ -1,0 +1,276 @@
+"""Doors that take values: masks, frames, ids, options, flows, run lengths; hostile ones, at random.
+
+A door is a function of a source of chance and an empty folder. It returns, or raises what it raises;
+fuzz_doors.py says what may come out.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import torch
+from PIL import Image
+
+import tiny
+from rmnet import MemoryPolicy, RMNetConfig
+from rmnet.draw import overlay
+from rmnet.masks import parse_mask
+from rmnet.rle import decode_rle, encode_rle
+
+DTYPES = (
+    "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
+    "float16", "float32", "float64", "complex64", "object", "U3", "datetime64[s]",
+)  # fmt: skip
+TENSORS = (
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16,
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64,
+)  # fmt: skip
+MODES = ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16")
+ODD = (
+    None, True, 0, 1, -1, 255, 2**31 - 1, 2**31, 2**63, 10**5000, 0.5, math.nan, math.inf, "", "x",
+    "none", "native", b"\0", "a\0b", "x" * 5000, "~nobody/x", "../..", "[", "**", (), [], {}, {1: 2},
+    [[]], [None], object(), int, len, range(3), {1}, "a.png", "//", ".",
+)  # fmt: skip
+SIDES = (0, 1, 2, 3, 15, 16, 17, 33, 64)
+SIZE = (48, 64)
+
+_segmenters: list = []
+
+
+def segmenter():
+    """One for all cases."""
+    if not _segmenters:
+        _segmenters.append(tiny.segmenter())
+    return _segmenters[0]
+
+
+def shape(random, *, of=None):
+    """Of any number of axes; mostly (H, W), and mostly of the right size."""
+    if of is not None and random.random() < 0.7:
+        return of
+    axes = random.choice((0, 1, 2, 2, 2, 3, 3, 4))
+    return tuple(random.choice(SIDES) for _ in range(axes))
+
+
+def array(random, shape):
+    """Of any dtype, with values that this dtype has, its extremes among them."""
+    dtype = np.dtype(random.choice(DTYPES))
+    rng = np.random.default_rng(random.getrandbits(32))
+    top = random.choice((1, 2, 3, 12, 255, 256, 70000, 2**31, 2**40))
+    values = rng.integers(0, top + 1, shape)
+    if random.random() < 0.3:  # blocks, as objects are
+        values = np.full(shape, random.choice((0, 1, 255, top)))
+        if values.ndim >= 2 and values.size:
+            values[..., : values.shape[-2] // 2, : values.shape[-1] // 2] = random.choice((0, 1, 7))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        made = values.astype(dtype)
+        if dtype.kind == "f" and made.size and random.random() < 0.5:
+            made.flat[random.randrange(made.size)] = random.choice((np.nan, np.inf, -np.inf))
+        if dtype.kind == "i" and made.size and random.random() < 0.3:
+            made.flat[random.randrange(made.size)] = np.iinfo(dtype).min
+    layout = random.randrange(4)
+    if layout == 1 and made.ndim >= 2:
+        made = np.asfortranarray(made)
+    elif layout == 2 and made.ndim:
+        made = made[::-1]
+    elif layout == 3:
+        made = made.view(type("Sub", (np.ndarray,), {}))
+    return made
+
+
+def tensor(random, shape):
+    """Of any dtype and layout, the strange ones too."""
+    made = torch.zeros(shape, dtype=random.choice(TENSORS))
+    kind = random.randrange(8)
+    if made.numel() and kind < 5:
+        made.view(-1)[: made.numel() // 2] = random.choice((0, 1, 3))
+    elif kind == 5 and made.ndim >= 1:
+        made = made.float().to_sparse().to(torch.int64)
+    elif kind == 6:
+        made = made.to("meta")
+    elif kind == 7 and made.is_floating_point():
+        made.requires_grad_()
+    return made
+
+
+def picture(random, size):
+    """A PIL image of any mode."""
+    mode = random.choice(MODES)
+    made = Image.new(mode, size, random.choice((0, 1)) if mode != "F" else 0.5)
+    if mode in ("1", "L", "P") and min(size) > 2:
+        made.paste(random.choice((1, 3, 255)), (0, 0, size[0] // 2, size[1] // 2))
+    if random.random() < 0.1:
+        made.info["transparency"] = random.choice((0, b"\0", (1, 2, 3), "x", 300))
+    return made
+
+
+def mask(random):
+    """Anything that may be passed as a mask."""
+    kind = random.randrange(8)
+    if kind < 3:
+        return array(random, shape(random, of=SIZE))
+    if kind == 3:
+        return tensor(random, shape(random, of=SIZE))
+    if kind == 4:
+        return picture(random, SIZE[::-1] if random.random() < 0.7 else (1, 3))
+    if kind == 5:
+        keys = [
+            random.choice((1, 2, 255, 2**31 - 1, *ODD[:12])) for _ in range(random.randrange(4))
+        ]
+        return {key: array(random, shape(random, of=SIZE)) for key in keys}
+    if kind == 6:
+        count = random.choice((0, 1, 2, 255, 300))
+        layers = np.zeros((count, *SIZE), bool)
+        flat = layers.reshape(count, SIZE[0] * SIZE[1])
+        for number in range(count):
+            flat[number, number * 9 : number * 9 + 9] = True
+        return layers
+    return random.choice(ODD)
+
+
+def object_ids(random):
+    """Anything that may be passed as object_ids; mostly nothing."""
+    kind = random.randrange(6)
+    if kind < 3:
+        return None
+    if kind == 3:
+        return range(1, random.choice((1, 2, 3, 256, 301)))
+    if kind == 4:
+        return [random.choice((1, 2, 3, 255, *ODD[:12])) for _ in range(random.randrange(4))]
+    return random.choice(ODD)
+
+
+def frame(random):
+    """Anything that may be passed as a frame."""
+    kind = random.randrange(8)
+    if kind < 3:
+        rng = np.random.default_rng(random.getrandbits(32))
+        return rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    if kind == 3:
+        return array(random, shape(random, of=(*SIZE, 3)))
+    if kind == 4:
+        return tensor(random, shape(random, of=(3, *SIZE)))
+    if kind == 5:
+        return picture(random, SIZE[::-1] if random.random() < 0.8 else (5, 1))
+    return random.choice(ODD)
+
+
+def flow(random):
+    """A flow callable that gives anything; NaN among it, and vectors that no number holds."""
+    what = random.randrange(5)
+    good = (2, *SIZE)
+
+    def give(current, previous):
+        if what == 0:
+            return array(random, shape(random, of=good))
+        if what == 1:
+            return tensor(random, shape(random, of=good))
+        if what == 2:
+            return random.choice(ODD)
+        value = random.choice((0.0, 1e4, -1e9, 1e30, 1e300, math.nan, -math.inf))
+        dtype = random.choice((np.float64, np.float32, np.float16))
+        with np.errstate(over="ignore"):
+            return np.full(good, value).astype(dtype)
+
+    return give
+
+
+def door_mask(random, folder):
+    """parse_mask."""
+    del folder
+    size = random.choice((None, SIZE, SIZE, (0, 0)))
+    parse_mask(mask(random), size=size, object_ids=object_ids(random)).labels()
+
+
+def door_session(random, folder):
+    """Some calls of a session, one after the other; each may fail, and the next must go on."""
+    del folder
+    session = segmenter().start(
+        size=random.choice((None, 32, "native")),
+        memory=MemoryPolicy(random.choice((1, 2, 5)), random.choice((2, 3, None))),
+        flow=random.choice((None, "none", flow(random), flow(random))),
+        keep_probabilities=random.random() < 0.2,
+    )
+    labels = np.zeros(SIZE, np.int32)
+    labels[5:30, 5:30] = random.choice((1, 2, 255, 256))
+    first = random.choice((labels, mask(random)))
+    calls = [lambda: session.step(frame(random), first)]
+    for _ in range(random.randrange(1, 4)):
+        calls.append(
+            random.choice((
+                lambda: session.step(frame(random)),
+                lambda: session.step(frame(random), mask(random), object_ids=object_ids(random)),
+                lambda: session.correct(mask(random), object_ids=object_ids(random)),
+                lambda: session.add_objects(mask(random)),
+                lambda: session.remove_objects(random.choice((1, 2, [1], *ODD))),
+                session.skip,
+            ))
+        )  # fmt: skip
+    yield from calls
+
+
+def door_track(random, folder):
+    """RMNetSegmenter.track with anything for any argument."""
+    del folder
+    good = [np.full((*SIZE, 3), 7 * t, np.uint8) for t in range(2)]
+    frames = random.choice((good, good, [frame(random)], [good[0], frame(random)], *ODD))
+    odd = random.choice(ODD)
+    options = {
+        random.choice(("size", "memory", "flow", "masks", "object_ids", "on_bad_frame")): odd
+        for _ in range(random.randrange(2))
+    }
+    results = segmenter().track(frames, mask(random), **options)
+    assert len(results) > 0
+
+
+def door_draw(random, folder):
+    """Overlays."""
+    del folder
+    overlay(frame(random), array(random, shape(random, of=SIZE)))
+
+
+def door_config(random, folder):
+    """RMNetConfig with a field of anything."""
+    del folder
+    names = (
+        "stem_width",
+        "stage_widths",
+        "key_width",
+        "size",
+        "mask_threshold",
+        "read",
+        "backbone",
+    )
+    value = random.choice((*ODD, (1, 2, 3), (2**40,) * 3, [4, 4, 4], (0, 0, 0)))
+    config = RMNetConfig(**{random.choice(names): value})
+    assert RMNetConfig.from_json(config.to_json()) == config
+
+
+def door_rle(random, folder):
+    """decode_rle of mutated run lengths."""
+    del folder
+    rng = np.random.default_rng(random.getrandbits(32))
+    rle = encode_rle(rng.random((random.choice(SIDES[1:]), random.choice(SIDES[1:]))) < 0.5)
+    kind = random.randrange(6)
+    if kind == 0:
+        rle["size"] = random.choice(
+            (*ODD, [2**31, 2**31], [-1, -1], [10**5000, 1], [0, 0], [1.5, 2])
+        )
+    elif kind == 1:
+        rle["counts"] = random.choice((*ODD, 10**12, [3, 4], "0" * 999, "\x7f"))
+    elif kind == 2:
+        text = list(rle["counts"])
+        for _ in range(random.randrange(1, 4)):
+            text[random.randrange(len(text))] = chr(random.randrange(33, 130))
+        rle["counts"] = "".join(text)
+    elif kind == 3:
+        rle["counts"] = rle["counts"][: random.randrange(len(rle["counts"]))]
+    elif kind == 4:
+        rle = random.choice(ODD)
+    decode_rle(rle)
+
+
+DOORS = (door_mask, door_session, door_track, door_draw, door_config, door_rle)
