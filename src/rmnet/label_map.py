@@ -45,7 +45,8 @@ def ids_in(labels: NDArray[np.integer]) -> NDArray[np.integer]:
         (K,) integers, ascending, 0 and void included.
     """
     if labels.size and labels.min() >= 0 and labels.max() < _COUNTABLE:
-        return np.flatnonzero(np.bincount(labels.ravel()))  # ten times faster than sorting
+        # Ten times faster than sorting. NumPy 1 does not count uint64.
+        return np.flatnonzero(np.bincount(labels.ravel().astype(np.intp, copy=False)))
     return np.unique(labels)
 
 
