@@ -28,6 +28,7 @@ PUBLIC_NAMES = {
     "RMNetError",
     "RMNetSegmenter",
     "SessionError",
+    "SessionFileError",
     "TrackingSession",
     "UnknownObjectError",
     "VideoError",

@@ -441,3 +441,13 @@ def test_a_flow_may_be_turned_around_in_memory(segmenter, clip):
     frames, labels = clip
     field = np.zeros((2, 64, 96), np.float32)
     assert len(run(segmenter, frames[:2], labels, flow=lambda *_: field[::-1])) == 2
+
+
+def test_the_first_frame_may_have_any_number(segmenter, clip):
+    frames, labels = clip
+    session = segmenter.start(first_index=13)
+    assert session.step(frames[0], labels).index == 13
+    assert session.step(frames[1]).index == 14
+    for wrong in (-1, True, 1.0):
+        with pytest.raises(ConfigError, match="first_index"):
+            segmenter.start(first_index=wrong)

@@ -64,6 +64,10 @@ class SessionError(RMNetError, RuntimeError):
     """A call came before what it needs, such as a step before any mask."""
 
 
+class SessionFileError(RMNetError, OSError):
+    """A saved session cannot be read or written, is damaged, or is of other weights."""
+
+
 class UnknownObjectError(RMNetError, KeyError):
     """An object id that the session does not track."""
 

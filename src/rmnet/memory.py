@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ class MemoryView(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Slot:
+class Slot:
     """Which frame a slot holds, and for how long."""
 
     frame: int
@@ -44,8 +45,36 @@ class MemoryBank:
 
     def __init__(self, policy: MemoryPolicy) -> None:
         self._policy = policy
-        self._slots: list[_Slot] = []
+        self._slots: list[Slot] = []
         self._storage: MemoryView | None = None
+
+    @classmethod
+    def restore(cls, policy: MemoryPolicy, slots: Sequence[Slot], view: MemoryView) -> MemoryBank:
+        """A bank that holds what another one did; `view` is copied.
+
+        Args:
+            policy: Of the other one.
+            slots: Its `slots`, T > 0 of them, at most as many as the policy allows.
+            view: Its `view()`.
+        """
+        bank = cls(policy)
+        room = FIRST_SLOTS
+        while room < len(slots):
+            room *= 2
+        room = room if policy.max_frames is None else min(room, policy.max_frames)
+        bank._slots = [replace(slot) for slot in slots]
+        bank._storage = MemoryView(*(_grown(x, 1, room) for x in view))
+        return bank
+
+    @property
+    def policy(self) -> MemoryPolicy:
+        """Which frames it remembers."""
+        return self._policy
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """Which frame each slot of the view holds."""
+        return tuple(replace(slot) for slot in self._slots)
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -82,7 +111,7 @@ class MemoryBank:
         """
         slot = self._free_slot(frame)
         keep = given or frame % self._policy.every == 0
-        self._slots[slot] = _Slot(frame, keep=keep, pinned=given)
+        self._slots[slot] = Slot(frame, keep=keep, pinned=given)
         storage = self._room_for(key, value)
         storage.key[:, slot] = key
         storage.value[:, slot] = value
@@ -125,7 +154,7 @@ class MemoryBank:
                 return index
         bound = self._policy.max_frames
         if bound is None or len(self._slots) < bound:
-            self._slots.append(_Slot(-1, keep=False, pinned=False))
+            self._slots.append(Slot(-1, keep=False, pinned=False))
             return len(self._slots) - 1
         return _victim(self._slots)
 
@@ -159,7 +188,7 @@ def _grown(x: Tensor, dim: int, length: int) -> Tensor:
     return grown
 
 
-def _victim(slots: list[_Slot]) -> int:
+def _victim(slots: list[Slot]) -> int:
     """The slot whose frame is missed least: its neighbours in time are nearest to each other.
 
     The newest frame goes only before frames with given masks: the one to come is its neighbour.

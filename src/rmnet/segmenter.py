@@ -13,11 +13,13 @@ import torch
 
 from rmnet.config import USE_FIELDS, MemoryPolicy, RMNetConfig
 from rmnet.errors import ConfigError, shown
+from rmnet.fingerprint import Fingerprint, fingerprint
 from rmnet.network.inference import InferenceNetwork
 from rmnet.network.rmnet import RMNet
 from rmnet.propagate import Flow
 from rmnet.results import FrameSegmentation, VideoSegmentation
 from rmnet.session import TrackingSession
+from rmnet.session_file import read_session
 from rmnet.stream import OnBadFrame, all_results, masks_by_frame, segment_frames
 from rmnet.video import open_frames
 from rmnet.weights import PACKAGED, load_network, push_network, save_network
@@ -56,6 +58,7 @@ class RMNetSegmenter:
         self._network = network.eval().requires_grad_(False)
         self._inference = InferenceNetwork(self._network, dtype)
         self._dtype = dtype
+        self._fingerprint: Fingerprint | None = None
 
     @classmethod
     def from_pretrained(
@@ -118,6 +121,13 @@ class RMNetSegmenter:
         """Numbers that were learned; shared ones count once."""
         return sum(parameter.numel() for parameter in self._network.parameters())
 
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Hashes of weights and configuration, the same wherever they came from and lie."""
+        if self._fingerprint is None:  # once: weights do not change
+            self._fingerprint = fingerprint(self._network)
+        return self._fingerprint
+
     def __repr__(self) -> str:
         return (
             f"RMNetSegmenter({self.config.backbone}, {self.num_parameters / 1e6:.1f} M parameters, "
@@ -174,9 +184,53 @@ class RMNetSegmenter:
         flow: Flow = None,
         regional: bool = False,
         keep_probabilities: bool = False,
+        first_index: int = 0,
     ) -> TrackingSession:
-        """Begin a video whose frames come one at a time; arguments as of `track`."""
-        return self._start(0, size, memory, flow, regional, keep_probabilities)
+        """Begin a video whose frames come one at a time.
+
+        Other arguments as of `track`.
+
+        Args:
+            size: Shorter side inside the network, px.
+            memory: Which frames to remember.
+            flow: What moves the search.
+            regional: Whether to compute on regions alone.
+            keep_probabilities: Whether results carry them.
+            first_index: Number of the first frame, from 0; every fifth number is remembered.
+        """
+        if (
+            isinstance(first_index, bool)
+            or not isinstance(first_index, Integral)
+            or first_index < 0
+        ):
+            raise ConfigError(f"first_index is {first_index!r}; accepted: an integer from 0")
+        return self._start(int(first_index), size, memory, flow, regional, keep_probabilities)
+
+    def load_session(self, path: str | Path, *, flow: Flow = None) -> TrackingSession:
+        """Go on with a video where `TrackingSession.save` left it.
+
+        The session goes on with the options it was started with. Its device is this segmenter's,
+        whatever the other one's was. Nothing in the file is ever run.
+
+        Args:
+            path: The file.
+            flow: The function again, if the session was started with one.
+
+        Raises:
+            SessionFileError: no such file, damaged, or of other weights, precision or format.
+            ConfigError: the session was started with a function as `flow` and there is none here,
+                or the other way round.
+        """
+        state = read_session(
+            Path(path).expanduser(),
+            config=self.config,
+            weights=self.fingerprint,
+            precision=self._dtype,
+            device=self.device,
+        )
+        return TrackingSession.restore(
+            self._inference, state, flow=flow, fingerprint=lambda: self.fingerprint
+        )
 
     def track(
         self,
@@ -305,6 +359,7 @@ class RMNetSegmenter:
             flow=flow,
             regional=regional,
             keep_probabilities=keep_probabilities,
+            fingerprint=lambda: self.fingerprint,
             first_index=first_index,
         )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -14,9 +15,18 @@ from torch import Tensor
 
 from rmnet.config import MemoryPolicy
 from rmnet.device_memory import explains_full_memory
-from rmnet.errors import FrameError, MaskError, SessionError, UnknownObjectError, shown
+from rmnet.errors import (
+    ConfigError,
+    FrameError,
+    MaskError,
+    SessionError,
+    UnknownObjectError,
+    shown,
+)
 from rmnet.estimate import Estimate
+from rmnet.fingerprint import Fingerprint
 from rmnet.frames import as_frame
+from rmnet.hub import library_version
 from rmnet.image import network_size, resize
 from rmnet.masks import ObjectMasks, parse_mask
 from rmnet.memory import MemoryBank
@@ -24,6 +34,10 @@ from rmnet.network.inference import InferenceNetwork
 from rmnet.propagate import Flow, KnownFrame, propagate
 from rmnet.results import FrameSegmentation
 from rmnet.segmentation import blank, segment
+from rmnet.session_file import write_session
+from rmnet.session_state import LastFrame, SessionState
+
+_FLOWS: Final[dict[str, Flow]] = {"tiny": None, "none": "none"}  # as files call them
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +53,6 @@ class MemoryStats:
     frames: tuple[int, ...]
     pinned_frames: tuple[int, ...]
     num_bytes: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _LastFrame:
-    """The frame just returned; regions (x0, y0, x1, y1) are in px of the network's size."""
-
-    known: KnownFrame
-    video_size: tuple[int, int]
-    regions: dict[int, tuple[int, int, int, int]]
-    seconds: float | None
 
 
 class TrackingSession:
@@ -72,6 +76,7 @@ class TrackingSession:
         flow: Flow,
         regional: bool,
         keep_probabilities: bool,
+        fingerprint: Callable[[], Fingerprint],
         first_index: int = 0,
     ) -> None:
         self._network = network
@@ -81,9 +86,45 @@ class TrackingSession:
         self._flow: Flow = flow
         self._regional = regional
         self._keep_probabilities = keep_probabilities
+        self._fingerprint = fingerprint
         self._bank = MemoryBank(memory)
         self._next_index = first_index
-        self._last: _LastFrame | None = None
+        self._last: LastFrame | None = None
+
+    @classmethod
+    def restore(
+        cls,
+        network: InferenceNetwork,
+        state: SessionState,
+        *,
+        flow: Flow,
+        fingerprint: Callable[[], Fingerprint],
+    ) -> TrackingSession:
+        """Go on from a state; `RMNetSegmenter.load_session` reads one from a file.
+
+        Raises:
+            ConfigError: `flow` is not what the session had.
+        """
+        if (state.flow == "function") != callable(flow):
+            had = "a function" if state.flow == "function" else repr(_FLOWS[state.flow])
+            remedy = "leave flow out" if callable(flow) else "write load_session(path, flow=...)"
+            raise ConfigError(
+                f"flow is {flow!r}, but the session was saved with {had}, and a file holds no "
+                f"code; accepted: the same again. So {remedy}"
+            )
+        session = cls(
+            network,
+            precision=state.precision,
+            size=state.shorter_side,
+            memory=state.bank.policy,
+            flow=flow if callable(flow) else _FLOWS[state.flow],
+            regional=state.regional,
+            keep_probabilities=state.keep_probabilities,
+            fingerprint=fingerprint,
+            first_index=state.next_index,
+        )
+        session._bank, session._last = state.bank, state.last
+        return session
 
     @property
     def objects(self) -> tuple[int, ...]:
@@ -98,6 +139,38 @@ class TrackingSession:
     def memory_stats(self) -> MemoryStats:
         """What is remembered at the moment; the last frame joins when the next one comes."""
         return MemoryStats(self._bank.frames, self._bank.pinned_frames, self._bank.num_bytes)
+
+    def save(self, path: str | Path) -> Path:
+        """Write all that the next step needs, weights apart; `load_session` goes on from it.
+
+        `RMNetSegmenter.load_session` on the same weights gives a session whose results are those
+        of this one, byte for byte on the same machine, in another process too. The session itself
+        stays as it is, and may go on.
+
+        Args:
+            path: A file, which appears or is replaced whole or not at all. It holds the last
+                frame and the memory: `memory_stats().num_bytes` and a few frames more.
+
+        Returns:
+            The file.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = Path(path).expanduser()
+        flow = "function" if callable(self._flow) else "none" if self._flow == "none" else "tiny"
+        state = SessionState(
+            self._precision,
+            self._shorter_side,
+            flow,
+            self._regional,
+            self._keep_probabilities,
+            self._bank,
+            self._next_index,
+            self._last,
+        )
+        write_session(path, state, weights=self._fingerprint(), rmnet_version=library_version())
+        return path
 
     @explains_full_memory
     @torch.inference_mode()
@@ -157,8 +230,10 @@ class TrackingSession:
                     flow=self._flow,
                     regional=self._regional,
                 )
-            estimate = Estimate(last.known.estimate.object_ids, predicted)
-        stepped = _LastFrame(
+            # Laid out anew: how values lie in memory may decide a last bit, and a session that
+            # was saved has no such past.
+            estimate = Estimate(last.known.estimate.object_ids, predicted.contiguous())
+        stepped = LastFrame(
             known=KnownFrame(self._next_index, small, estimate),
             video_size=video_size,
             regions=dict(zip(estimate.object_ids, regions.tolist(), strict=True)),
@@ -267,7 +342,7 @@ class TrackingSession:
             )
         return self._settle(last, last.known.estimate.remove(gone))
 
-    def _settle(self, frame: _LastFrame, estimate: Estimate) -> FrameSegmentation:
+    def _settle(self, frame: LastFrame, estimate: Estimate) -> FrameSegmentation:
         """Make `estimate` what is known of a frame, and the memory's objects those it names."""
         result = segment(
             estimate,
@@ -308,7 +383,7 @@ class TrackingSession:
             )
         return given
 
-    def _require_frame(self, call: str) -> _LastFrame:
+    def _require_frame(self, call: str) -> LastFrame:
         if self._last is None:
             raise SessionError(f"{call} changes the frame just returned; write step(...) first")
         return self._last
