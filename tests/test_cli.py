@@ -181,18 +181,18 @@ def test_track_follows_only_the_ids_it_is_told(track, tmp_path):
 def test_track_passes_its_options_on(track, place, monkeypatch):
     seen = {}
 
-    def stream(self, frames, **options):
+    def start(self, **options):
         seen.update(options, dtype=self.dtype)
-        yield from original(self, frames, **options)
+        return original(self, **options)
 
-    original = rmnet.RMNetSegmenter.stream
-    monkeypatch.setattr(rmnet.RMNetSegmenter, "stream", stream)
+    original = rmnet.RMNetSegmenter.start
+    monkeypatch.setattr(rmnet.RMNetSegmenter, "start", start)
     options = "--size 32 --every 2 --max-frames none --flow none --dtype bfloat16 --no-progress"
-    assert track("frames", "first.png", *options.split())[0] == 0
+    code, _, error = track("frames", "first.png", *options.split())
+    assert (code, error) == (0, "")
     assert seen["size"] == 32
     assert seen["memory"] == rmnet.MemoryPolicy(every=2, max_frames=None)
     assert seen["flow"] == "none"
-    assert seen["progress"] is False
     assert str(seen["dtype"]) == "torch.bfloat16"
 
 
@@ -354,10 +354,10 @@ def test_debug_gives_a_traceback_before_and_after_the_command(call, argv):
 
 
 def test_unexpected_errors_point_at_debug(track, monkeypatch):
-    def stream(self, *args, **options):
+    def step(self, *args, **options):
         raise ZeroDivisionError("so\nit goes")
 
-    monkeypatch.setattr(rmnet.RMNetSegmenter, "stream", stream)
+    monkeypatch.setattr(rmnet.TrackingSession, "step", step)
     assert_one_line_error(track(), "ZeroDivisionError: so it goes", "--debug")
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rmnet.errors import OutputError
+
+_UNFINISHED = re.compile(r"\.([0-9a-f]{8})[0-9a-f]{8}\.unfinished(\.\w+)?")
 
 
 @contextmanager
@@ -20,13 +24,12 @@ def written_whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
         durable: Wait for the disk, so that a power cut leaves the old file or the new one too.
 
     Yields:
-        A path in the same folder, since only there is the move at the end atomic. Its name does not
-        contain that of the file, which may be as long as a name may be.
+        An `unfinished_path`.
 
     Raises:
         OutputError: it cannot be written.
     """
-    unfinished = path.with_name(f".{secrets.token_hex(8)}.unfinished")
+    unfinished = unfinished_path(path)
     try:
         yield unfinished
         if durable:
@@ -39,6 +42,33 @@ def written_whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # else the first error would not be seen
             unfinished.unlink(missing_ok=True)
+
+
+def unfinished_path(path: Path, *, suffix: str = "") -> Path:
+    """A new name for what is to become `path`, hidden, that tells for which file it is.
+
+    In the same folder, since only there is the move at the end atomic. The name does not contain
+    the file's own, which may be as long as a name may be, but a number made of it.
+    """
+    return path.with_name(f".{_mark(path.name)}{secrets.token_hex(4)}.unfinished{suffix}")
+
+
+def remove_unfinished(folder: Path, names: Collection[str] | None = None) -> None:
+    """Remove what killed programs had begun; nobody else may be writing these files.
+
+    Args:
+        folder: Of the files; it exists.
+        names: Of the files; None for all.
+    """
+    marks = None if names is None else {_mark(name) for name in names}
+    for path in folder.iterdir():
+        match = _UNFINISHED.fullmatch(path.name)
+        if match and (marks is None or match[1] in marks):
+            path.unlink(missing_ok=True)
+
+
+def _mark(name: str) -> str:
+    return f"{zlib.crc32(os.fsencode(name)):08x}"
 
 
 def _sync(path: Path, flags: int) -> None:

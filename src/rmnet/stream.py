@@ -86,7 +86,8 @@ def segment_frames(
     """Step through a video.
 
     Args:
-        session: Fresh, its first index that of the first mask.
+        session: Fresh, its first index that of the first mask; or one to go on with, whose
+            frames are read once more and passed over.
         source: Of the frames.
         given: Masks by frame, at least one.
         progress: Whether to show a bar.
@@ -101,11 +102,14 @@ def segment_frames(
         VideoError: a frame cannot be decoded, and is not skipped.
     """
     first = min(given)
+    last = session.frame_index
     size = given[first].size
     index = -1
     # Closed by hand: on an error the traceback would keep the bar, and the video file, open.
     with closing(_with_bar(source, show=progress)) as frames:
         for index, (frame, seconds) in enumerate(frames):
+            if last is not None and index <= last:
+                continue
             if isinstance(frame, VideoError):
                 if on_bad_frame == "stop" or index in given:
                     raise frame

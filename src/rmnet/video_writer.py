@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import warnings
 from contextlib import suppress
 from fractions import Fraction
@@ -15,6 +14,7 @@ import numpy as np
 
 from rmnet.errors import ConfigError, FrameError, MissingDependencyError, VideoError
 from rmnet.frames import as_frame
+from rmnet.saving import unfinished_path
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -71,10 +71,8 @@ class VideoWriter:
                 f"frames_per_second is {frames_per_second!r}; accepted: {_SLOWEST} to {_TICKS}"
             )
         self._rate = float(frames_per_second)
-        # In the same folder, since only there is the move at the end atomic.
-        self._unfinished = self._path.with_name(
-            f".{self._path.stem}.{secrets.token_hex(4)}{self._path.suffix}"
-        )
+        # FFmpeg knows by the suffix what to write.
+        self._unfinished = unfinished_path(self._path, suffix=self._path.suffix)
         self._output: tuple[OutputContainer, VideoStream] | None = None
         self._is_open = False
         self._size = (0, 0)  # height, width of the frames

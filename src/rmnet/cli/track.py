@@ -22,12 +22,14 @@ from rmnet.cli.arguments import (
 )
 
 if TYPE_CHECKING:
-    from rmnet.masks import ObjectMasks
+    from rmnet.cli.track_checkpoint import Checkpoint
+    from rmnet.cli.track_output import TrackOutput
     from rmnet.video import FrameSource
 
 _DESCRIPTION = """\
 Follow objects through a video, given their masks in the first frame. Masks are written as they
-come, in constant memory, so a video may have any length and Ctrl-C keeps what is there.
+come, in constant memory, so a video may have any length and Ctrl-C keeps what is there. The same
+command goes on where it was stopped, however that was, and gives the masks of an unbroken run.
 
 VIDEO is a video file (needs pip install 'rmnet[video]'), a folder of images in natural order
 (2.jpg before 10.jpg), or a quoted glob of images.
@@ -109,6 +111,17 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
         "skip it, writing an empty mask and naming it in the summary (default: stop)",
     )
     output.add_argument(
+        "--checkpoint",
+        metavar="SECONDS|none",
+        type=_seconds,
+        default=10.0,
+        help="how often to save, in DIR/.rmnet-track, what the same command needs to go on should "
+        "it be stopped; a twentieth of the time at most (default: 10)",
+    )
+    output.add_argument(
+        "--restart", action="store_true", help="begin anew where an earlier run was stopped"
+    )
+    output.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
         help="a bar with frames per second (default: if stderr is a terminal)",
@@ -123,46 +136,78 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Track; what is cheap to check is checked before the weights load."""
+    from rmnet.cli.track_checkpoint import Checkpoint
+    from rmnet.cli.track_identity import describe_track
+    from rmnet.cli.track_input import check_outputs, read_masks
     from rmnet.cli.track_output import TrackOutput
     from rmnet.errors import ConfigError
+    from rmnet.stream import segment_frames
     from rmnet.video import open_frames
 
     source = open_frames(args.video)
-    masks = _read_masks([args.mask, *args.more_masks], args.object_ids)
-    _check_outputs(args)
+    masks = read_masks([args.mask, *args.more_masks], args.object_ids)
+    check_outputs(args)
     segmenter = load_segmenter(args)
-    progress = sys.stderr.isatty() if args.progress is None else args.progress
-    passing: deque[Any] = deque()  # frames that were read and whose results are still to come
-    results = segmenter.stream(
-        _remember(source, passing),
-        masks=masks,
-        size=args.size,
-        memory=memory_policy(args),
-        flow=None if args.flow == "tiny" else args.flow,
-        regional=args.regional,
-        on_bad_frame=args.on_bad_frame,
-        progress=progress and not args.quiet,
-    )
-    failure: BaseException | None = None
-    start = time.perf_counter()
-    with TrackOutput(
+    flow = None if args.flow == "tiny" else args.flow
+    output = TrackOutput(
         args.output,
         names=source.names,
         overlay=args.overlay,
         frames_per_second=source.frames_per_second,
         show_regions=args.show_regions,
         rle=args.rle,
-    ) as output:
-        try:
-            with closing(results):
-                for result in results:
-                    output.write(passing.popleft(), result)
-        except BaseException as error:
-            if output.num_frames == 0:
-                raise
-            failure = error  # first the files are finished: what was tracked is worth keeping
+    )
+    checkpoint = Checkpoint(
+        args.output,
+        describe_track(args, source, masks, segmenter),
+        frames=source.paths,
+        mask_path=output.mask_path,
+        others=[path for path in (args.overlay, args.rle) if path is not None],
+        seconds=args.checkpoint,
+    )
+    if args.restart:
+        checkpoint.remove()
+    session = checkpoint.load(segmenter) or segmenter.start(
+        size=args.size,
+        memory=memory_policy(args),
+        flow=flow,
+        regional=args.regional,
+        first_index=min(masks),
+    )
+    if checkpoint.done and not args.quiet:
+        print(
+            f"rmnet: going on at frame {checkpoint.done}, where an earlier run saved its state; "
+            "--restart begins anew",
+            file=sys.stderr,
+        )
+    progress = sys.stderr.isatty() if args.progress is None else args.progress
+    passing: deque[Any] = deque()  # frames that were read and whose results are still to come
+    failure: BaseException | None = None
+    start = time.perf_counter()
+    with checkpoint:
+        with output:
+            results = segment_frames(
+                session,
+                _watch(source, passing, checkpoint, output),
+                masks,
+                progress=progress and not args.quiet,
+                keep_probabilities=False,
+                on_bad_frame=args.on_bad_frame,
+            )
+            try:
+                with closing(results):
+                    for result in results:
+                        output.write(passing.popleft(), result)
+                        checkpoint.add(result, session)
+            except BaseException as error:
+                if output.num_frames == 0:
+                    raise
+                failure = error  # first the files are finished: what was tracked is worth keeping
+        if failure is None:
+            checkpoint.remove()
     if not args.quiet:
-        print(output.summary(time.perf_counter() - start, stopped=failure is not None))
+        summary = output.summary(time.perf_counter() - start, stopped=failure is not None)
+        print(summary + ("; the same command goes on" if checkpoint.is_saved else ""))
     if failure is not None:
         raise failure
     if output.num_frames <= min(masks):
@@ -185,56 +230,27 @@ def _ids(text: str) -> list[int]:
     return [int(piece) for piece in text.split(",")]
 
 
-def _read_masks(
-    given: list[tuple[int, str]], object_ids: list[int] | None
-) -> dict[int, ObjectMasks]:
-    """Every mask now, so that a bad one does not stop the work in the middle."""
-    from rmnet.errors import ConfigError
-    from rmnet.masks import parse_mask
-
-    masks: dict[int, ObjectMasks] = {}
-    for number, (frame, path) in enumerate(given):
-        if frame in masks:
-            raise ConfigError(
-                f"frame {frame} has two masks; accepted: one a frame. "
-                f"Write --mask FRAME:{path}, if it is of another frame"
-            )
-        size = next(iter(masks.values())).size if masks else None
-        ids = object_ids if number == 0 else None  # --object-ids is about MASK
-        masks[frame] = parse_mask(path, size=size, object_ids=ids)
-    return masks
+def _seconds(text: str) -> float | None:
+    if text == "none":
+        return None
+    if not re.fullmatch(r"\d+(\.\d*)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, nor none")
+    return float(text)
 
 
-def _check_outputs(args: argparse.Namespace) -> None:
-    """Refuse to write over what was given (frames or masks may be PNGs of the same names)."""
-    from rmnet.errors import ConfigError
-
-    video = Path(args.video).expanduser()
-    is_glob = not video.exists()
-    masks = [Path(path) for _, path in (args.mask, *args.more_masks)]
-    folders = [video.parent if is_glob else video, *(mask.parent for mask in masks)]
-    if args.output.resolve() in [folder.resolve() for folder in folders]:
-        raise ConfigError(
-            f"-o {str(args.output)!r} is the folder of the frames or of a mask, which could be "
-            "overwritten; accepted: another folder"
-        )
-    for option, path in (("--overlay", args.overlay), ("--rle", args.rle)):
-        if path is not None and path.resolve() in [given.resolve() for given in (video, *masks)]:
-            raise ConfigError(f"{option} {str(path)!r} is an input; accepted: another file")
-        made = args.output.absolute()  # by then
-        if path is not None and path.absolute().parent != made and not path.parent.is_dir():
-            raise ConfigError(
-                f"{option}: there is no folder {str(path.parent)!r}; accepted: an existing one"
-            )
-
-
-def _remember(source: FrameSource, passing: deque[Any]) -> FrameSource:
-    """The same source, which also puts every frame it reads into `passing`."""
+def _watch(
+    source: FrameSource, passing: deque[Any], checkpoint: Checkpoint, output: TrackOutput
+) -> FrameSource:
+    """The same source, whose frames also go to the output, or into `passing` until tracked."""
 
     def read() -> Any:  # noqa: ANN401 pairs of frame and time, as the source's own
+        past = checkpoint.past()
         with closing(source.attempted()) as frames:
-            for frame, seconds in frames:
-                passing.append(frame)
+            for index, (frame, seconds) in enumerate(frames):
+                if index < checkpoint.done:
+                    output.write_past(frame, next(past))
+                else:
+                    passing.append(frame)
                 yield frame, seconds
 
     return replace(source, read=read)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rmnet.cli.rows_file import RowsFile
 from rmnet.errors import VideoError
 from rmnet.label_png import write_label_png
 from rmnet.results import DEFAULT_RATE
@@ -47,12 +47,13 @@ class TrackOutput:
         rle: Path | None,
     ) -> None:
         self.num_frames = 0
+        self._num_past = 0  # of them, those of an earlier run
         self._directory, self._names = directory, names
         self._overlay, self._rle = overlay, rle
         self._rate = frames_per_second or DEFAULT_RATE
         self._show_regions = show_regions
         self._video: VideoWriter | None = None
-        self._rle_file: TextIO | None = None
+        self._rle_file: RowsFile | None = None
         self._ids: set[int] = set()
         self._skipped: list[tuple[int, int]] = []  # first and last frame of spans
         self._lost: dict[int, list[tuple[int, int]]] = {}  # id -> first and last frame of spans
@@ -66,31 +67,27 @@ class TrackOutput:
                 writer = VideoWriter(self._overlay, frames_per_second=self._rate)
                 self._video = files.enter_context(writer)
             if self._rle is not None:
-                self._rle_file = files.enter_context(self._rle.open("w", encoding="utf-8"))
+                self._rle_file = files.enter_context(RowsFile(self._rle))
             self._files = files.pop_all()
         return self
+
+    def mask_path(self, index: int) -> Path:
+        """The file of a frame's mask."""
+        return self._directory / f"{self._name(index)}.png"
 
     def write(self, frame: NDArray[np.uint8] | VideoError, result: FrameSegmentation) -> None:
         """Write what was found in a frame (H, W, 3); of one that was skipped, an empty mask.
 
         The overlay has no such frame: the one before it is shown longer.
         """
-        self._ids.update(result.object_ids)
-        path = self._directory / f"{self._name(result)}.png"
-        write_label_png(path, result.labels, object_ids=self._ids)
-        if self._video is not None and not isinstance(frame, VideoError):
-            picture = result.overlay(frame, show_regions=self._show_regions)
-            self._video.write(picture, result.seconds)
-        if self._rle_file is not None:
-            row = {
-                "frame": result.index,
-                "name": self._name(result),
-                "seconds": result.seconds,
-                "objects": result.to_rle(),  # JSON makes the ids strings
-            }
-            row |= {} if result.skipped is None else {"skipped": result.skipped}
-            self._rle_file.write(("[\n" if self.num_frames == 0 else ",\n") + json.dumps(row))
-        self._count(result)
+        path = self.mask_path(result.index)
+        write_label_png(path, result.labels, object_ids=self._ids.union(result.object_ids))
+        self._add(frame, result)
+
+    def write_past(self, frame: NDArray[np.uint8] | VideoError, result: FrameSegmentation) -> None:
+        """Write again what an earlier run found in a frame, whose mask is there already."""
+        self._add(frame, result)
+        self._num_past += 1
 
     def __exit__(
         self,
@@ -99,15 +96,13 @@ class TrackOutput:
         traceback: TracebackType | None,
     ) -> None:
         """Finish the files."""
-        if self._rle_file is not None:
-            self._rle_file.write("\n]\n" if self.num_frames else "[]\n")
         self._files.__exit__(kind, exception, traceback)
 
     def summary(self, seconds: float, *, stopped: bool) -> str:
         """One line: how much, how fast, where it is, and which objects were lost when.
 
         Args:
-            seconds: That it took.
+            seconds: That it took; frames of an earlier run count for nothing.
             stopped: Whether it ended before the video did.
         """
         ids = ", ".join(map(str, sorted(self._ids)))
@@ -119,12 +114,30 @@ class TrackOutput:
         return (
             f"{'stopped after ' if stopped else ''}{_count(self.num_frames, 'frame')}, "
             f"{_count(len(self._ids), 'object')} ({ids or 'none'}), "
-            f"{seconds / self.num_frames:.3f} s a frame; {', '.join(places)}; "
+            f"{seconds / max(1, self.num_frames - self._num_past):.3f} s a frame; "
+            f"{', '.join(places)}; "
             f"{', '.join(lost) or 'none lost'}"
         )
 
-    def _name(self, result: FrameSegmentation) -> str:
-        return f"{result.index:05d}" if self._names is None else self._names[result.index]
+    def _name(self, index: int) -> str:
+        return f"{index:05d}" if self._names is None else self._names[index]
+
+    def _add(self, frame: NDArray[np.uint8] | VideoError, result: FrameSegmentation) -> None:
+        """All but the mask."""
+        self._ids.update(result.object_ids)
+        if self._video is not None and not isinstance(frame, VideoError):
+            picture = result.overlay(frame, show_regions=self._show_regions)
+            self._video.write(picture, result.seconds)
+        if self._rle_file is not None:
+            row = {
+                "frame": result.index,
+                "name": self._name(result.index),
+                "seconds": result.seconds,
+                "objects": result.to_rle(),  # JSON makes the ids strings
+            }
+            row |= {} if result.skipped is None else {"skipped": result.skipped}
+            self._rle_file.write(row)
+        self._count(result)
 
     def _count(self, result: FrameSegmentation) -> None:
         self.num_frames += 1
