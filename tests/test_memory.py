@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rmnet.config import MemoryPolicy
@@ -87,20 +87,28 @@ def test_default_bound_does_not_fire_on_videos_of_up_to_197_frames():
     assert filled(197).frames != (*range(0, 196, 5), 196)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     every=st.integers(1, 7),
     max_frames=st.integers(4, 20),
-    length=st.integers(50, 400),
+    length=st.integers(2, 400),
+    pins=st.sets(st.integers(1, 399), max_size=12),
 )
-def test_what_is_kept_stays_spread_over_the_past(every, max_frames, length):
-    bank = filled(length, every=every, max_frames=max_frames)
+def test_what_is_kept_stays_spread_over_the_past(every, max_frames, length, pins):
+    # A frame goes where it leaves the least gap. With p pinned frames between the first and the
+    # last there are max_frames - 2 - p to choose from, and the gaps that they would leave sum to
+    # twice the past at most: so the least is no more than that share. No pins: twice an even gap.
+    pins = {pin for pin in pins if pin < length - 1}
+    free = max_frames - 2 - len(pins)
+    assume(free >= 1)
+    bank = filled(length, every=every, max_frames=max_frames, given=pins | {0})
     frames = bank.frames
     assert frames[0] == 0
     assert frames[-1] == length - 1
-    # An even spread has gaps of length / max_frames; none may be more than four times that.
+    assert set(bank.pinned_frames) == pins | {0}
+    assert len(frames) <= max_frames
     widest = max(b - a for a, b in itertools.pairwise(frames))
-    assert widest <= max(every, 4 * length / max_frames)
+    assert widest <= max(every, 2 * (length - 1) / free)
 
 
 @settings(max_examples=60, deadline=None)
