@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-FRAMES, WARM_UP, ALLOWED_BYTES = 2000, 200, 5 * 2**20
+FRAMES, BUSY_FRAMES, WARM_UP, ALLOWED_BYTES = 2000, 500, 200, 5 * 2**20
 
 # In a process of its own: whatever other tests left behind would be reused, or counted.
 PROGRAM = f"""
@@ -42,8 +42,40 @@ print(resident() - before)
 """
 
 
+# Objects that come, go and are put right, in a session that is saved and loaded on the way.
+BUSY = (
+    PROGRAM.partition("results =")[0]
+    + f"""
+import tempfile
+from rmnet import MemoryPolicy
+
+segmenter, frames = tiny.segmenter(), camera()
+folder = tempfile.TemporaryDirectory()
+session = segmenter.start(memory=MemoryPolicy(every=1, max_frames=10))
+session.step(next(frames), labels)
+for t in range(1, {BUSY_FRAMES}):
+    session.step(next(frames))
+    if t % 7 == 0:
+        session.remove_objects(session.objects[0])
+        session.add_objects({{t: labels == 1}})
+    if t % 5 == 0:
+        session.correct({{session.objects[-1]: labels == 2}})
+    if t % 50 == 0:
+        session = segmenter.load_session(session.save(folder.name + "/session"))
+    if t == {WARM_UP}:
+        before = resident()
+print(resident() - before)
+"""
+)
+
+
 def test_two_thousand_frames_grow_by_less_than_5_mb_after_the_first_200():
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
+    assert int(done.stdout) < ALLOWED_BYTES
+
+
+def test_objects_that_come_and_go_leave_nothing_behind():
+    done = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, check=True)
     assert int(done.stdout) < ALLOWED_BYTES

@@ -54,7 +54,7 @@ print(time.perf_counter() - start)
 """
 
 REPORT_CHANGED_SETTINGS = """
-import json, random, sys, warnings
+import json, locale, os, random, signal, sys, warnings
 import numpy, torch
 
 def settings():
@@ -69,11 +69,25 @@ def settings():
         "deterministic cudnn": torch.backends.cudnn.deterministic,
         "cudnn benchmark": torch.backends.cudnn.benchmark,
         "matmul precision": torch.get_float32_matmul_precision(),
-        "tf32": torch.backends.cudnn.allow_tf32,
+        "tf32": (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32),
+        "cudnn": torch.backends.cudnn.enabled,
+        "mkldnn": torch.backends.mkldnn.enabled,
+        "autocast": [torch.is_autocast_enabled(device) for device in ("cpu", "cuda")],
+        "autocast dtype": str(torch.get_autocast_dtype("cpu")),
+        "filled memory": torch.utils.deterministic.fill_uninitialized_memory,
+        "denormals": (torch.tensor([1e-40]) * 1.0).item() != 0,
+        "anomaly mode": torch.is_anomaly_enabled(),
         "torch random state": torch.random.get_rng_state().tolist(),
         "numpy random state": str(numpy.random.get_state()),
         "random state": str(random.getstate()),
         "warning filters": str(warnings.filters),
+        "numpy errors": numpy.geterr(),
+        "locale": locale.setlocale(locale.LC_ALL),
+        "folder": os.getcwd(),
+        "mask of new files": [os.umask(0o22), os.umask(0o22)][0],
+        "environment": dict(os.environ),
+        "signal handlers": [str(signal.getsignal(s)) for s in sorted(signal.valid_signals())],
+        "recursion limit": sys.getrecursionlimit(),
     }
 
 before = settings()
@@ -140,6 +154,32 @@ def test_import_prints_nothing():
 
 def test_import_changes_no_global_setting():
     assert settings_changed_by("from rmnet import *") == []
+
+
+TRACK = """
+import tempfile, tiny
+from rmnet import RMNetSegmenter
+
+segmenter = RMNetSegmenter.from_pretrained(device="cpu")
+segmenter.track(*tiny.clip(2, size=(32, 48)), keep_probabilities=True)
+segmenter = segmenter.to(dtype=torch.bfloat16)
+session = segmenter.start(size=32)
+frames, labels = tiny.clip(3)
+session.step(frames[0], labels)
+with tempfile.TemporaryDirectory() as folder:
+    session = segmenter.load_session(session.save(folder + "/session"))
+session.step(frames[1])
+try:
+    session.step(frames[2][:9])
+except ValueError:
+    pass
+"""
+
+
+def test_loading_weights_tracking_and_saving_change_no_global_setting():
+    # Loaded before: torchvision and safetensors are others' business.
+    others = "import torchvision.models, safetensors.torch, einops; before = settings()"
+    assert settings_changed_by(others + TRACK) == []
 
 
 def test_the_check_for_global_settings_can_fail():

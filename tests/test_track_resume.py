@@ -204,6 +204,7 @@ def test_a_kill_before_some_file_operation_costs_nothing(server, unbroken, place
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_kill_before_any_file_operation_costs_nothing(server, unbroken, place, tmp_path):
     video, files = unbroken
     event = 1
