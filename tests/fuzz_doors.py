@@ -32,10 +32,12 @@ from inspect import isgenerator
 from pathlib import Path
 
 import fuzz_files
+import fuzz_resume
 import fuzz_values
 from rmnet import RMNetError
 
-DOORS = {door.__name__.removeprefix("door_"): door for door in fuzz_values.DOORS + fuzz_files.DOORS}
+_ALL = fuzz_values.DOORS + fuzz_files.DOORS + fuzz_resume.DOORS
+DOORS = {door.__name__.removeprefix("door_"): door for door in _ALL}
 SECONDS = 20  # a case
 MEMORY = 2**20  # KiB that a case may add to the most ever used
 FORBIDDEN = (
@@ -127,7 +129,8 @@ def run_case(door, chance: random.Random, outcomes: Counter[str]) -> None:
         BaseException: a rule was broken.
     """
     if not _watches:
-        fuzz_files.make_seeds()  # they are written elsewhere
+        for doors in (fuzz_files, fuzz_resume):
+            doors.make_seeds()  # they are written elsewhere
         fuzz_values.segmenter()
         _watches.append(Watch())
     watch, calls = _watches[0], []

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from rmnet.errors import ConfigError, MaskError
+from rmnet.cli.track_journal import Entry, Image
+from rmnet.errors import ConfigError, MaskError, shown
 from rmnet.label_png import read_label_png
 from rmnet.results import FrameSegmentation
 from rmnet.saving import make_folder, output_error, remove_unfinished, written_whole
@@ -121,30 +121,32 @@ class Checkpoint:
         return session
 
     def past(self) -> Iterator[FrameSegmentation]:
-        """The results up to where the session is, as they were, probabilities apart."""
-        with (self._folder / _JOURNAL).open(encoding="utf-8") as lines:
+        """The results up to where the session is, as they were, probabilities apart.
+
+        Raises:
+            ConfigError: a mask is not as it was written.
+        """
+        with (self._folder / _JOURNAL).open("rb") as lines:
             for index in range(self.done):
-                yield self._result(index, json.loads(next(lines)))
+                path = self._mask_path(index)
+                try:
+                    labels = read_label_png(path).astype(np.int32)
+                except MaskError as error:
+                    raise self._unusable(str(error)) from error
+                try:
+                    yield Entry.from_json(next(lines)).result(index, labels)
+                except ValueError as error:
+                    raise self._unusable(f"the mask {str(path)!r} {error}") from error
 
     def add(self, result: FrameSegmentation, session: TrackingSession) -> None:
         """Record a frame whose mask is written; save the session if it is time to."""
         if self._lines is None or self._seconds is None:
             return
-        row = {
-            "ids": result.object_ids,
-            "scores": result.scores.tolist(),
-            "status": result.status,
-            "boxes": result.boxes.tolist(),
-            "regions": result.regions.tolist(),
-            "seconds": result.seconds,
-            "skipped": result.skipped,
-            "labels": zlib.crc32(result.labels.tobytes()),
-            "image": self._image(result.index),
-        }
+        line = Entry.of(result, self._image(result.index)).to_json()
         is_due = time.monotonic() >= self._due and session.frame_index is not None
         start = time.monotonic()
         try:
-            self._lines.write(json.dumps(row) + "\n")
+            self._lines.write(line + "\n")
             self._lines.flush()
             if is_due:
                 os.fsync(self._lines.fileno())
@@ -165,13 +167,17 @@ class Checkpoint:
         try:
             content = json.loads((self._folder / _RUN).read_text(encoding="utf-8"))
             version, was = content["format_version"], dict(content["run"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._unusable(f"{_RUN} is damaged ({type(error).__name__}: {error})") from error
         if version != _FORMAT_VERSION:
-            raise self._unusable(f"its format_version is {version!r}, not {_FORMAT_VERSION}")
+            raise self._unusable(f"its format_version is {shown(version)}, not {_FORMAT_VERSION}")
         names = [*self._identity, *(name for name in was if name not in self._identity)]
         pairs = {name: (was.get(name), self._identity.get(name)) for name in names}
-        differences = [f"{name} was {a} and is {b}" for name, (a, b) in pairs.items() if a != b]
+        differences = [
+            f"{name if name in self._identity else shown(name)} was {shown(a)} and is {shown(b)}"
+            for name, (a, b) in pairs.items()
+            if a != b
+        ]
         if differences:
             raise self._unusable(f"it is of another command: {'; '.join(differences)}")
 
@@ -184,35 +190,16 @@ class Checkpoint:
                 for index in range(self.done):
                     line = next(lines)
                     length += len(line)
-                    if json.loads(line)["image"] != self._image(index):
+                    image = Entry.from_json(line).image
+                    if image != self._image(index):
                         raise self._unusable(f"frame {index} is not the image that was tracked")
-        except (OSError, StopIteration, ValueError, KeyError, TypeError) as error:
+        except (OSError, StopIteration, ValueError, RecursionError) as error:
             if isinstance(error, ConfigError):
                 raise
-            raise self._unusable(f"{_JOURNAL} is damaged") from error
+            raise self._unusable(f"{_JOURNAL} is damaged ({error})") from error
         os.truncate(journal, length)
 
-    def _result(self, index: int, row: Mapping[str, Any]) -> FrameSegmentation:
-        path = self._mask_path(index)
-        try:
-            labels = read_label_png(path).astype(np.int32)
-        except MaskError as error:
-            raise self._unusable(str(error)) from error
-        if zlib.crc32(labels.tobytes()) != row["labels"]:
-            raise self._unusable(f"the mask {str(path)!r} is not as it was written")
-        return FrameSegmentation(
-            index=index,
-            labels=labels,
-            object_ids=tuple(row["ids"]),
-            scores=np.array(row["scores"], np.float32),
-            status=tuple(row["status"]),
-            boxes=np.array(row["boxes"], np.int32).reshape(-1, 4),
-            regions=np.array(row["regions"], np.int32).reshape(-1, 4),
-            seconds=row["seconds"],
-            skipped=row["skipped"],
-        )
-
-    def _image(self, index: int) -> list[str | int] | None:
+    def _image(self, index: int) -> Image:
         """What tells an image file from another one."""
         if self._frames is None or index >= len(self._frames):
             return None
