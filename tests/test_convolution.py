@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from readers import INSTRUCTION_SETS
+from rmnet.network.convolution import Convolution
 from rmnet.ops import convolution, extension
-from rmnet.ops.convolution import PackedConv3x3, conv3x3, fits, pack, why_pytorch
+from rmnet.ops.convolution import conv3x3, fits, pack, why_pytorch
 
 CPU = torch.device("cpu")
 TOLERANCE = 4e-5  # of numbers whose deviation is about 1
@@ -218,11 +219,12 @@ def test_torch_finds_nothing_wrong_with_the_operators(instruction_set):
 
 @needs_native_op
 def test_it_compiles_in_one_graph():
-    x, weight, bias, residual = random_case()
-    convolve = PackedConv3x3(convolution_of(weight, bias), relu_output=True)
+    x, weight, bias, residual = random_case(channels=36)
+    convolve = Convolution(convolution_of(weight, bias), dtype=torch.float32)
+    assert convolve.is_native
 
     def twice(x, residual):
-        return convolve(x, residual) * 2
+        return convolve(x, residual=residual, relu=True) * 2
 
     with torch.no_grad():
         compiled = torch.compile(twice, fullgraph=True, backend="aot_eager")
@@ -231,8 +233,9 @@ def test_it_compiles_in_one_graph():
 
 @needs_native_op
 def test_it_can_be_exported():
-    x, weight, bias, _ = random_case()
-    convolve = PackedConv3x3(convolution_of(weight, bias), relu_input=True)
+    x, weight, bias, _ = random_case(channels=36)
+    convolve = Convolution(convolution_of(weight, bias), dtype=torch.float32)
+    assert convolve.is_native
     with torch.no_grad():
         exported = torch.export.export(convolve, (x,))
         assert torch.equal(exported.module()(x), convolve(x))
@@ -249,15 +252,12 @@ def convolution_of(weight, bias):
 
 @needs_native_op
 def test_the_module_computes_what_the_convolution_did():
-    x, weight, bias, residual = random_case()
+    x, weight, bias, residual = random_case(channels=36)
     for given_bias in (bias, None):
-        original = convolution_of(weight, given_bias)
-        convolve = PackedConv3x3(original, relu_input=True, relu_output=True)
+        convolve = Convolution(convolution_of(weight, given_bias), dtype=torch.float32)
+        assert convolve.is_native
         want = reference(x, weight, given_bias, residual, relu_input=True, relu_output=True)
-        with torch.no_grad():
-            original.weight.zero_()  # it has a copy
-        assert_close(convolve(x, residual), want)
-        assert not list(convolve.parameters())
+        assert_close(convolve(x, relu_input=True, residual=residual, relu=True), want)
         assert not convolve.state_dict()
 
 
@@ -273,10 +273,7 @@ def test_the_module_computes_what_the_convolution_did():
     ],
 )
 def test_other_convolutions_do_not_fit(changed):
-    other = nn.Conv2d(8, 8, **{"kernel_size": 3, "padding": 1, **changed})
-    assert not fits(other)
-    with pytest.raises(ValueError, match="cannot be packed; accepted: kernel 3, stride 1"):
-        PackedConv3x3(other)
+    assert not fits(nn.Conv2d(8, 8, **{"kernel_size": 3, "padding": 1, **changed}))
 
 
 @pytest.mark.parametrize("padding", [1, "same"])

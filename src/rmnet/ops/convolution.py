@@ -116,52 +116,6 @@ def fits(convolution: nn.Conv2d) -> bool:
     )
 
 
-class PackedConv3x3(nn.Module):
-    """What an `nn.Conv2d` computes, for inference, with the rectifiers and the sum around it.
-
-    Holds a transformed copy of the filters as they are now, and nothing that a state_dict shows.
-
-    Args:
-        convolution: One that `fits`, float32 on a CPU.
-        relu_input: As `conv3x3` has it.
-        relu_output: As `conv3x3` has it.
-
-    Raises:
-        ValueError: the convolution is none of these.
-    """
-
-    packed: Tensor
-    bias: Tensor | None
-
-    def __init__(
-        self, convolution: nn.Conv2d, *, relu_input: bool = False, relu_output: bool = False
-    ) -> None:
-        super().__init__()
-        if not fits(convolution):
-            raise ValueError(
-                f"{convolution} cannot be packed; accepted: kernel 3, stride 1, padding 1 with "
-                "zeros, no dilation or groups"
-            )
-        self.out_channels = convolution.out_channels
-        self.relu_input = relu_input
-        self.relu_output = relu_output
-        bias = None if convolution.bias is None else convolution.bias.detach().clone()
-        self.register_buffer("packed", pack(convolution.weight), persistent=False)
-        self.register_buffer("bias", bias, persistent=False)
-
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) to (B, K, H, W); `residual`, of the result's shape, is added."""
-        return conv3x3(
-            x,
-            self.packed,
-            self.out_channels,
-            bias=self.bias,
-            residual=residual,
-            relu_input=self.relu_input,
-            relu_output=self.relu_output,
-        )
-
-
 def _check(
     x: Tensor, packed: Tensor, out_channels: int, bias: Tensor | None, residual: Tensor | None
 ) -> None:
