@@ -3,11 +3,11 @@
 
     python benchmarks/bench_track.py --network paper --threads 2 --json track.json
 
-`regional` is the library with that option. Steps are taken in turns, after warm-up; medians. Objects are textured squares that move.
-After each step what all know of the frame is replaced by the truth, so that regions are those of
+`regional` is the library with that option. Steps are taken in turns, after warm-up; medians. Objects
+are textured squares that move. After each step what all know of the frame is replaced by the truth, so that regions are those of
 objects of the chosen size whatever the weights: those of `paper` are random. `ideal` is a stage's
-own multiply-adds (convolutions and matrix products) at the rate of a product of two 1536 x 1536
-matrices, taken in the same turns. Faults are minor page faults, `in kernel` the processor time
+own multiply-adds (convolutions, by their definition, and matrix products) at the rate of a product
+of two 1536 x 1536 matrices, taken in the same turns; Winograd's convolutions may be faster. Faults are minor page faults, `in kernel` the processor time
 spent there. Peak memory is of a process that runs one of the two.
 """
 
@@ -33,7 +33,7 @@ from rmnet import MemoryPolicy, RMNetConfig, RMNetSegmenter, TrackingSession
 from rmnet.estimate import Estimate
 from rmnet.network.rmnet import RMNet
 from rmnet.weights import load_network
-from stages import STAGES, count_native_read, watch_baseline, watch_library
+from stages import STAGES, count_native_ops, watch_baseline, watch_library
 
 GEMM = 1536
 VARIANTS = ("baseline", "library", "regional")
@@ -110,7 +110,7 @@ def main() -> None:
     if arguments.peak:
         measure_peak(arguments)
         return
-    count_native_read()
+    count_native_ops()
     results = []
     for objects in arguments.objects:
         result = measure(arguments, objects)

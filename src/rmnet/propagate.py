@@ -71,10 +71,14 @@ def propagate(
     # Released code: boxes in memory on the padded frame, of the search on the unpadded one.
     memory_boxes = pixel_to_cell_boxes(_memory_boxes(config, padding.add(masks)))
 
-    key, value = network.encode_memory(
-        padding.add(previous_image), padding.add(masks), memory_boxes, regional=regional
+    bank.write(
+        previous.index,
+        *network.encode_memory(
+            padding.add(previous_image), padding.add(masks), memory_boxes, regional=regional
+        ),
+        memory_boxes,
+        given=bool(previous.estimate.given),
     )
-    bank.write(previous.index, key, value, memory_boxes, given=bool(previous.estimate.given))
 
     seen = network.encode_query(padding.add(image), query_boxes, regional=regional)
     memory = bank.view()

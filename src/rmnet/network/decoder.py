@@ -43,7 +43,7 @@ class Decoder(nn.Module):
         x = self.entry_block(self.entry(readout))
         x = self.refine8(x, skip8)
         x = self.refine4(x, skip4)
-        return self.predict(F.relu(x))
+        return self.predict(F.relu(x, inplace=True))
 
 
 class Refinement(nn.Module):
@@ -67,8 +67,9 @@ class Refinement(nn.Module):
         """Merge coarse (n, C, H/2, W/2) with skip (n or 1, width, H, W)."""
         if self.project is not None:
             coarse = self.project(coarse)
-        enlarged = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
-        return self.merge_block(enlarged + skip)
+        merged = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+        merged += skip  # in place: these are the largest activations that there are
+        return self.merge_block(merged)
 
 
 class ResidualBlock(nn.Module):

@@ -80,9 +80,10 @@ class InferenceNetwork:
         # The decoder wants these two of all that is in view, the read wants f16 of the box alone.
         deep = _view(box, view, self._exact_last_halo)
         f16 = encoder.stage16(deep.seen_from(view).cut(f8, 2))
-        key, value = _on_cells(self.network.query_head, f16, box, deep, whole)
+        key, value = _zeros(self.network.query_head, 1, whole, f16)
+        _on_cells(self.network.query_head, f16, box, deep, key[0], value[0])
         skips = self.network.decoder.skips(f8, f4)
-        return SeenFrame(QueryFeatures(key.movedim(1, -1), value, *skips), view)
+        return SeenFrame(QueryFeatures(key, value.movedim(-1, 1), *skips), view)
 
     def encode_memory(
         self, image: Tensor, masks: Tensor, boxes: Tensor, *, regional: bool
@@ -108,16 +109,17 @@ class InferenceNetwork:
         views = [_view(box, whole, halo) for box in cells]
         joint = union(views)
         stem = encoder.stem(_cut_image(image, joint))
-        pairs = []
-        for mask, other, box, view in zip(masks, others, cells, views, strict=True):
+        # All at once: were they made one by one, each would lie in a gap that the activations of the
+        # one before left, and those of the next would need new memory.
+        keys, values = _zeros(head, len(masks), whole, stem)
+        for row, (box, view) in enumerate(zip(cells, views, strict=True)):
             f16 = encoder(
                 view.seen_from(joint).cut(stem, STRIDE // 2),
-                _cut_image(mask[None, None], view),
-                _cut_image(other[None, None], view) if len(masks) > 1 else None,
+                _cut_image(masks[None, row : row + 1], view),
+                _cut_image(others[None, row : row + 1], view) if len(masks) > 1 else None,
             ).f16
-            pairs.append(_on_cells(head, f16, box, view, whole))
-        keys, values = zip(*pairs, strict=True)
-        return torch.cat(keys).movedim(1, -1), torch.cat(values).movedim(1, -1)
+            _on_cells(head, f16, box, view, keys[row], values[row])
+        return keys, values
 
     def decode(self, readout: Tensor, seen: SeenFrame, boxes: Tensor, *, regional: bool) -> Tensor:
         """Decode every object by itself.
@@ -136,23 +138,22 @@ class InferenceNetwork:
         _, value, skip8, skip4 = seen.features
         height, width = value.shape[-2:]
         whole = CellBox(0, 0, width, height)
-        decoded = []
-        for read, corners in zip(readout.movedim(-1, 1), boxes.tolist(), strict=True):
+        size = STRIDE * height, STRIDE * width
+        decoded = readout.new_zeros((len(boxes), *size), dtype=torch.float32)
+        for row, corners in enumerate(boxes.tolist()):
+            read = readout[row : row + 1].movedim(-1, 1)
             box = CellBox(*corners)
             view = _view(box, seen.view, DECODER_HALO) if regional else whole
             region = box.seen_from(view)
             shown = region.paste(box.cut(value), *view.shape)
             inside = view.seen_from(seen.view)
             logits = self.network.decoder(
-                torch.cat((view.cut(read[None]), shown), dim=1),
+                torch.cat((view.cut(read), shown), dim=1),
                 inside.cut(skip8, 2),
                 inside.cut(skip4, 4),
             )
-            probabilities = object_probabilities(logits)
-            if view != whole:
-                probabilities = view.paste(probabilities[None], height, width, STRIDE)[0]
-            decoded.append(probabilities)
-        return torch.cat(decoded)
+            view.cut(decoded[row], STRIDE).copy_(object_probabilities(logits)[0])
+        return decoded
 
     def _is_batched(self, *, regional: bool) -> bool:
         return self.device.type != "cpu" and not regional
@@ -173,20 +174,28 @@ def _cut_image(planes: Tensor, view: CellBox) -> Tensor:
     return view.cut(planes, STRIDE).contiguous(memory_format=torch.channels_last)
 
 
+def _zeros(head: KeyValueHead, rows: int, whole: CellBox, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys (rows, h, w, ck) and values (rows, h, w, cv) of nothing."""
+    widths = head.key.out_channels, head.value.out_channels
+    key, value = (like.new_zeros((rows, *whole.shape, width)) for width in widths)
+    return key, value
+
+
 def _on_cells(
-    head: KeyValueHead, f16: Tensor, box: CellBox, view: CellBox, whole: CellBox
-) -> tuple[Tensor, Tensor]:
-    """Keys (1, ck, h, w) and values (1, cv, h, w) of `whole`, zeros outside a box.
+    head: KeyValueHead, f16: Tensor, box: CellBox, view: CellBox, key: Tensor, value: Tensor
+) -> None:
+    """Write keys and values of a box.
 
     Args:
         head: Two convolutions of 3x3, so that a cell depends on its eight neighbours only.
         f16: (1, C, ., .) of the cells of `view`.
         box: In `view`, or empty.
-        view: In `whole`.
-        whole: The grid.
+        view: In the grid.
+        key: (h, w, ck), of the whole grid; written inside the box.
+        value: (h, w, cv), likewise.
     """
-    if box.is_empty:  # one cell, which nobody reads, spares a second way through
-        box = CellBox(view.x0, view.y0, view.x0 + 1, view.y0 + 1)
+    if box.is_empty:
+        return
     around = box.widened(HEAD_HALO, view)
     # Zeros stand for what lies beyond the view, as they do in a convolution of all of it.
     padding = (
@@ -196,5 +205,5 @@ def _on_cells(
         1 - (around.y1 - box.y1),
     )
     part = F.pad(around.seen_from(view).cut(f16), padding)
-    key, value = (F.conv2d(part, x.weight, x.bias) for x in (head.key, head.value))
-    return box.paste(key, *whole.shape), box.paste(value, *whole.shape)
+    for whole, conv in ((key, head.key), (value, head.value)):
+        box.cut(whole.movedim(-1, 0)).copy_(F.conv2d(part, conv.weight, conv.bias)[0])
