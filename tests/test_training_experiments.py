@@ -12,11 +12,11 @@ import torch
 import changes
 import experiment_table
 import experiments
-from changes import EXPERIMENTS, base_config, free_sources
+from changes import EXPERIMENTS, base_config
 from layouts import read_folder
 from rmnet.network.rmnet import RMNet
 from shapes import make_stills
-from sources import Sources
+from sources import HELD_OUT, Sources
 from training_tools import SMALL, WIDTHS, write_folder
 
 
@@ -62,10 +62,8 @@ def test_stills_by_code_have_objects_and_repeat():
     assert sum(bool(still.usable(12)) for still in stills) >= 5
 
 
-def test_free_data_has_no_photographs_but_those_of_the_clips(tmp_path, monkeypatch):
-    monkeypatch.setattr(changes, "SHAPES", 3)
-    found = read_folder(write_folder(tmp_path), side=None)
-    free = Sources([free_sources(found)])
+def test_free_data_has_no_photographs_but_those_of_the_clips(tmp_path):
+    free = Sources.read([write_folder(tmp_path)], held_out=HELD_OUT, side=None, shapes=3)
     assert set(free.packs) == {"shapes", "frames"}
     assert set(free.films) == {"ball"}
     assert len(free.backgrounds) == 3 + 2  # 8 frames of ball, every fifth; none held out

@@ -38,6 +38,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--source-side", type=int, default=SIDE, help="px; larger ones are shrunk")
     parser.add_argument("--max-stills", type=int, help="of each pack; default: all")
+    parser.add_argument(
+        "--shapes", type=int, metavar="N",
+        help="learn from N stills of shapes made by code, and frames of the clips, instead of "
+        "the stills in --data: nothing but the clips' own licence applies then",
+    )  # fmt: skip
 
 
 def read_sources(given: argparse.Namespace) -> Sources:
@@ -47,6 +52,7 @@ def read_sources(given: argparse.Namespace) -> Sources:
         held_out=given.held_out,
         side=given.source_side,
         max_stills=given.max_stills,
+        shapes=given.shapes,
     )
     stills = sum(len(numbers) for numbers in sources.packs.values())
     print(

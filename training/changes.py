@@ -6,17 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from layouts import Found
 from phases import MarginRanges, Phase, Rate, TrainingConfig
-from pictures import Picture
 from recipes import Curve, Ingredient, Mixture
-from shapes import make_stills
-from sources import HELD_OUT
 
 TWO_FRAMES, THREE_FRAMES = 4000, 1500  # clips: at 128 px, then at 160 px
 SWITCH = TWO_FRAMES / (TWO_FRAMES + THREE_FRAMES)
-SHAPES = 1000  # stills made by code, in place of 2,659 photographs
-FRAMES_APART = 5  # frames of a clip that serve as stills
 
 Change = Callable[[TrainingConfig], TrainingConfig]
 
@@ -103,15 +97,6 @@ def mostly_several(config: TrainingConfig) -> TrainingConfig:
         for ingredient in config.phases[0].recipes.ingredients
     ]
     return phase(recipes=Mixture(tuple(ingredients)))(config)
-
-
-def free_sources(found: Found) -> Found:
-    """The real clips (DAVIS, CC BY 4.0), some of their frames as stills, and shapes by code."""
-    frames: list[Picture] = []
-    for name, video in found.videos.items():
-        if name not in HELD_OUT:
-            frames += video.pictures[::FRAMES_APART]
-    return Found({"shapes": make_stills(SHAPES), "frames": frames}, dict(found.videos))
 
 
 WIDE = {

@@ -17,13 +17,14 @@ from typing import Any
 import torch
 
 from arguments import chosen_device, number_of_workers, run_command
-from changes import EXPERIMENTS, Experiment, base_config, free_sources
+from changes import EXPERIMENTS, Experiment, base_config
 from experiment_table import RESULTS, update_page
+from free_data import without_photographs
 from held_out import held_out_jaccard
 from layouts import Found, read_folder
 from phases import read_config
 from runs import LOG, read_checkpoint
-from sources import SIDE, Sources, default_data
+from sources import HELD_OUT, SIDE, Sources, default_data
 from strict_json import TrainingConfigError
 from train import train
 
@@ -55,7 +56,9 @@ def run_experiment(
         The result, as it is written.
     """
     config = experiment.change(base_config(read_config(CONFIG)))
-    sources = Sources([found if experiment.photographs else free_sources(found)])
+    if not experiment.photographs:
+        found = without_photographs(found, held_out=HELD_OUT)
+    sources = Sources([found])
     phase = config.phases[0]
     network = train(
         sources, config, phase, folder,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from free_data import without_photographs
 from layouts import Found, LayoutError, read_folder
 from pictures import Picture, Video
 
@@ -107,6 +108,7 @@ class Sources:
         held_out: Collection[str] = HELD_OUT,
         side: int | None = SIDE,
         max_stills: int | None = None,
+        shapes: int | None = None,
     ) -> Sources:
         """Read folders in any of the layouts of `layouts.py`.
 
@@ -115,8 +117,15 @@ class Sources:
             held_out: Clips that are not trained on, by name.
             side: Larger images are shrunk to this shorter side, px; None for none.
             max_stills: Stills read of each pack; None for all.
+            shapes: Stills of shapes to make, which with frames of the clips take the place of
+                the folders' stills; None to learn from the folders' stills.
         """
         found = [read_folder(folder, side=side, max_stills=max_stills) for folder in folders]
+        if shapes is not None:
+            found = [
+                without_photographs(x, held_out=held_out, shapes=shapes if n == 0 else 0)
+                for n, x in enumerate(found)
+            ]
         return cls(found, held_out=held_out)
 
     def random_background(self, rng: np.random.Generator) -> int:
