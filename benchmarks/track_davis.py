@@ -31,7 +31,7 @@ def main() -> None:
     folders = sorted((arguments.root / "Annotations" / "480p").iterdir())
     names = arguments.clips or [folder.name for folder in folders]
     size = arguments.size if arguments.size in (None, "native") else int(arguments.size)
-    flow = "none" if arguments.no_flow else None
+    options = {"flow": "none" if arguments.no_flow else None, "regional": arguments.regional}
     rows: list[dict[str, object]] = []
     tracked: list[SequenceScores] = []
     repeated: list[SequenceScores] = []
@@ -41,7 +41,7 @@ def main() -> None:
     )
     for name in names:
         row, scores, floor = run_clip(
-            segmenter, arguments.root, name, size=size, flow=flow, save=arguments.save
+            segmenter, arguments.root, name, size=size, save=arguments.save, **options
         )
         rows.append(row)
         tracked.append(scores)
@@ -77,19 +77,20 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", default=None)
     parser.add_argument("--size", default=None, help="px of the shorter side, or native")
     parser.add_argument("--no-flow", action="store_true", help="search around the previous mask")
+    parser.add_argument("--regional", action="store_true", help="compute on regions alone")
     parser.add_argument("--clips", nargs="*", help="default: all")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--save", type=Path, help="folder for the predictions, as palette PNGs")
     return parser.parse_args()
 
 
-def run_clip(segmenter, root, name, *, size, flow, save):  # noqa: ANN001, ANN201
+def run_clip(segmenter, root, name, *, size, save, **options):  # noqa: ANN001, ANN003, ANN201
     """Track one clip with the mask of its first frame: its row, its scores and the floor's."""
     files = sorted((root / "Annotations" / "480p" / name).iterdir())
     truth = [read_label_png(file) for file in files]
     frames = open_frames(root / "JPEGImages" / "480p" / name)
     start = time.perf_counter()
-    results = [r.labels for r in segmenter.stream(frames, truth[0], size=size, flow=flow)]
+    results = [r.labels for r in segmenter.stream(frames, truth[0], size=size, **options)]
     seconds = time.perf_counter() - start
     if save is not None:
         (save / name).mkdir(parents=True, exist_ok=True)
@@ -117,7 +118,7 @@ def run_clip(segmenter, root, name, *, size, flow, save):  # noqa: ANN001, ANN20
 
 def describe(arguments: argparse.Namespace) -> dict[str, object]:
     """Options that change the numbers."""
-    return {key: getattr(arguments, key) for key in ("weights", "size", "no_flow")}
+    return {key: getattr(arguments, key) for key in ("weights", "size", "no_flow", "regional")}
 
 
 if __name__ == "__main__":
