@@ -23,6 +23,7 @@ from rmnet import (
     RMNetError,
     RMNetSegmenter,
     SessionFileError,
+    TrackingSession,
 )
 from rmnet.session_file import HEADER
 from rmnet.weights import save_network
@@ -272,6 +273,13 @@ def test_whatever_was_done_a_saved_session_equals_its_unsaved_twin(
     saved = reloaded(saved, tmp_path)
     a, b = operate(twin, 0, "step", None), operate(saved, 0, "step", None)
     assert a == b if isinstance(a, str) else assert_same(a, b) is None
+
+
+def test_a_session_loads_by_its_own_name_too(tmp_path):
+    session = in_the_middle()
+    copy = TrackingSession.load(session.save(tmp_path / "session"), SEGMENTER)
+    assert isinstance(copy, TrackingSession)
+    assert_same(session.step(FRAMES[4]), copy.step(FRAMES[4]))
 
 
 CONTINUE = """

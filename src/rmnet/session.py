@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -55,6 +55,12 @@ class MemoryStats:
     num_bytes: int
 
 
+class _LoadsSessions(Protocol):
+    """An `RMNetSegmenter`, which knows sessions and not the other way round."""
+
+    def load_session(self, path: str | Path, *, flow: Flow = None) -> TrackingSession: ...
+
+
 class TrackingSession:
     """Follows objects through one video, frame by frame.
 
@@ -90,6 +96,13 @@ class TrackingSession:
         self._bank = MemoryBank(memory)
         self._next_index = first_index
         self._last: LastFrame | None = None
+
+    @classmethod
+    def load(
+        cls, path: str | Path, segmenter: _LoadsSessions, *, flow: Flow = None
+    ) -> TrackingSession:
+        """Go on from a file that `save` wrote: `segmenter.load_session(path, flow=flow)`."""
+        return segmenter.load_session(path, flow=flow)
 
     @classmethod
     def restore(
