@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from machine import describe_machine
-from rmnet.ops.convolution import conv3x3, pack
+from rmnet.ops.convolution import conv3x3
 from rmnet.ops.extension import instruction_set, problem
 
 GEMM = 1536
@@ -114,15 +114,12 @@ def measure(
     weight = torch.randn((out_channels, channels, 3, 3), generator=g) / (9 * channels) ** 0.5
     weight = weight.contiguous(memory_format=torch.channels_last)
     bias = torch.randn(out_channels, generator=g)
-    packed = pack(weight)
     square = torch.randn((GEMM, GEMM), generator=g)
     options = {"bias": bias, "instruction_set": given.instruction_set}
     calls: dict[str, Callable[[], Tensor]] = {
-        "conv": lambda: conv3x3(x, packed, out_channels, **options),
+        "conv": lambda: conv3x3(x, weight, **options),
         "conv2d": lambda: F.conv2d(x, weight, bias, padding=1),
-        "block": lambda: conv3x3(
-            x, packed, out_channels, residual=residual, relu_input=True, **options
-        ),
+        "block": lambda: conv3x3(x, weight, residual=residual, relu_input=True, **options),
         "block2d": lambda: residual + F.conv2d(F.relu(x), weight, bias, padding=1),
         "sgemm": lambda: square @ square,
     }

@@ -160,11 +160,9 @@ def count_native_ops() -> None:
         return
 
     @register_flop_formula(torch.ops.rmnet.conv3x3, get_raw=True)
-    def convolution_flops(
-        x: Tensor, packed: Tensor, out_channels: int, *_: object, **__: object
-    ) -> int:
-        del packed
-        return 2 * 9 * x.numel() * out_channels
+    def convolution_flops(out: Tensor, x: Tensor, weight: Tensor, *_: object, **__: object) -> int:
+        del out
+        return 2 * 9 * x.numel() * len(weight)
 
     @register_flop_formula(torch.ops.rmnet.regional_read, get_raw=True)
     def read_flops(

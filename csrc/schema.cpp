@@ -6,8 +6,7 @@ STABLE_TORCH_LIBRARY(rmnet, m) {
       "regional_read(Tensor query_key, Tensor memory_key, Tensor memory_value, "
       "Tensor query_boxes, Tensor memory_boxes, Tensor? present, bool zeroed, float scale, "
       "str instruction_set='best') -> Tensor");
-  m.def("pack_conv3x3(Tensor weight) -> Tensor");
   m.def(
-      "conv3x3(Tensor x, Tensor packed, int out_channels, Tensor? bias, Tensor? residual, "
-      "bool relu_input, bool relu_output, str instruction_set='best') -> Tensor");
+      "conv3x3(Tensor(a!) out, Tensor x, Tensor weight, Tensor? scale, Tensor? bias, "
+      "Tensor? residual, bool relu_input, bool relu_output, str instruction_set='best') -> ()");
 }

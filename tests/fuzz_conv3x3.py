@@ -22,11 +22,13 @@ def main(library: str, cases: int = 200, seed: int = 0) -> None:
     for case in range(cases):
         torch.set_num_threads(case % 3 + 1)
         x, weight, *around = random_arguments(generator)
-        packed = torch.ops.rmnet.pack_conv3x3(weight)
         want = convolve(x, weight, *around)
         for instruction_set in INSTRUCTION_SETS:
             try:
-                got = torch.ops.rmnet.conv3x3(x, packed, len(weight), *around, instruction_set)
+                got = torch.full(want.shape, torch.nan).contiguous(
+                    memory_format=torch.channels_last
+                )
+                torch.ops.rmnet.conv3x3(got, x, weight, *around, instruction_set)
             except RuntimeError as error:
                 if "runs nothing of that name" not in str(error):
                     raise
@@ -55,8 +57,11 @@ def random_arguments(generator):
         for width in (channels, out_channels)
     )
     bias = torch.randn(out_channels, generator=generator)
+    if integer(generator, 0, 1):
+        weight = weight.contiguous(memory_format=torch.channels_last)
     return (
         x, weight / (9 * channels) ** 0.5,
+        torch.rand(out_channels, generator=generator) if integer(generator, 0, 1) else None,
         bias if integer(generator, 0, 1) else None,
         residual if integer(generator, 0, 1) else None,
         bool(integer(generator, 0, 1)), bool(integer(generator, 0, 1)),
@@ -75,9 +80,11 @@ def laid_out(images, layout):
     return larger[:, :, 2:, 1:]
 
 
-def convolve(x, weight, bias, residual, relu_input, relu_output):
+def convolve(x, weight, scale, bias, residual, relu_input, relu_output):
     x = x.double().relu() if relu_input else x.double()
-    y = F.conv2d(x, weight.double(), None if bias is None else bias.double(), padding=1)
+    y = F.conv2d(x, weight.double(), padding=1)
+    y = y if scale is None else y * scale[:, None, None]
+    y = y if bias is None else y + bias[:, None, None]
     y = y if residual is None else y + residual
     return y.relu() if relu_output else y
 

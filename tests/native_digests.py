@@ -58,8 +58,8 @@ def convolve(generator, channels, out_channels, instruction_set):
 
     return convolution.conv3x3(
         numbers(OBJECTS, channels, HEIGHT, WIDTH),
-        convolution.pack(numbers(out_channels, channels, 3, 3)),
-        out_channels,
+        numbers(out_channels, channels, 3, 3),
+        scale=numbers(out_channels),
         bias=numbers(out_channels),
         residual=numbers(OBJECTS, out_channels, HEIGHT, WIDTH),
         relu_input=True,

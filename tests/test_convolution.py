@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from readers import INSTRUCTION_SETS
 from rmnet.network.convolution import Convolution
 from rmnet.ops import convolution, extension
-from rmnet.ops.convolution import conv3x3, fits, pack, why_pytorch
+from rmnet.ops.convolution import conv3x3, fits, why_pytorch
 
 CPU = torch.device("cpu")
 TOLERANCE = 4e-5  # of numbers whose deviation is about 1
@@ -34,10 +34,14 @@ def random_case(*, batch=1, channels=20, out_channels=40, height=9, width=13, se
     )
 
 
-def reference(x, weight, bias=None, residual=None, *, relu_input=False, relu_output=False):
+def reference(
+    x, weight, bias=None, residual=None, *, scale=None, relu_input=False, relu_output=False
+):
     """In float64, by the definition."""
     x, weight = x.double(), weight.double()
     y = F.conv2d(x.relu() if relu_input else x, weight, padding=1)
+    if scale is not None:
+        y = y * scale.double()[:, None, None]
     if bias is not None:
         y = y + bias.double()[:, None, None]
     if residual is not None:
@@ -73,38 +77,42 @@ def assert_close(got, want):
 def test_any_size_equals_the_definition(instruction_set, sizes, relu_input, relu_output):
     x, weight, bias, residual = random_case(**sizes)
     rectifiers = {"relu_input": relu_input, "relu_output": relu_output}
+    scale = 1 + bias.abs() / 4
     got = conv3x3(
-        x, pack(weight), len(weight), bias=bias, residual=residual, **rectifiers,
+        x, weight, scale=scale, bias=bias, residual=residual, **rectifiers,
         instruction_set=instruction_set,
     )  # fmt: skip
-    assert_close(got, reference(x, weight, bias, residual, **rectifiers))
+    assert_close(got, reference(x, weight, bias, residual, scale=scale, **rectifiers))
 
 
 @needs_native_op
 @every_instruction_set
 def test_every_combination_of_what_stands_around_it(instruction_set):
     x, weight, bias, residual = random_case()
-    packed = pack(weight)
-    for has_bias, has_residual, relu_input, relu_output in itertools.product(
-        (False, True), repeat=4
+    for has_scale, has_bias, has_residual, relu_input, relu_output in itertools.product(
+        (False, True), repeat=5
     ):
         around = {
+            "scale": bias.flip(0) if has_scale else None,
             "bias": bias if has_bias else None,
             "residual": residual if has_residual else None,
             "relu_input": relu_input,
             "relu_output": relu_output,
         }
-        got = conv3x3(x, packed, 40, **around, instruction_set=instruction_set)
+        got = conv3x3(x, weight, **around, instruction_set=instruction_set)
         assert_close(got, reference(x, weight, **around))
 
 
 @needs_native_op
 @every_instruction_set
-@pytest.mark.parametrize(("channels", "out_channels"), [(300, 33), (128, 96), (129, 64)])
-def test_many_channels_add_up_in_parts(instruction_set, channels, out_channels):
-    x, weight, *_ = random_case(channels=channels, out_channels=out_channels, height=30, width=22)
-    got = conv3x3(x, pack(weight), out_channels, instruction_set=instruction_set)
-    assert_close(got, reference(x, weight))
+@pytest.mark.parametrize(("channels", "out_channels"), [(300, 33), (513, 40), (1024, 64)])
+def test_many_channels_add_up_in_groups(instruction_set, channels, out_channels):
+    x, weight, bias, residual = random_case(
+        channels=channels, out_channels=out_channels, height=10, width=22
+    )
+    around = {"bias": bias, "residual": residual, "relu_input": True, "relu_output": True}
+    got = conv3x3(x, weight, **around, instruction_set=instruction_set)
+    assert_close(got, reference(x, weight, **around))
 
 
 @needs_native_op
@@ -112,7 +120,7 @@ def test_many_channels_add_up_in_parts(instruction_set, channels, out_channels):
 def test_it_is_about_as_exact_as_the_direct_convolution(instruction_set):
     x, weight, *_ = random_case(channels=256, out_channels=64, height=24, width=24)
     want = reference(x, weight)
-    got = conv3x3(x, pack(weight), 64, instruction_set=instruction_set)
+    got = conv3x3(x, weight, instruction_set=instruction_set)
     # One rounding of sums of deviation 1 is 3e-8; direct convolutions have 2e-7 to 9e-7.
     assert (got - want).square().mean().sqrt() < 2e-6
 
@@ -121,16 +129,13 @@ def test_it_is_about_as_exact_as_the_direct_convolution(instruction_set):
 @every_instruction_set
 def test_the_number_of_threads_changes_nothing(instruction_set):
     x, weight, bias, residual = random_case(batch=2, channels=37, height=30, width=54)
-    packed = pack(weight)
     threads = torch.get_num_threads()
     results = []
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
             results.append(
-                conv3x3(
-                    x, packed, 40, bias=bias, residual=residual, instruction_set=instruction_set
-                )
+                conv3x3(x, weight, bias=bias, residual=residual, instruction_set=instruction_set)
             )
     finally:
         torch.set_num_threads(threads)
@@ -140,8 +145,7 @@ def test_the_number_of_threads_changes_nothing(instruction_set):
 @needs_native_op
 def test_the_layout_of_the_arguments_changes_nothing():
     x, weight, bias, residual = random_case(batch=2, channels=16)
-    packed = pack(weight)
-    want = conv3x3(x, packed, 40, bias=bias, residual=residual)
+    want = conv3x3(x, weight, bias=bias, residual=residual)
     assert want.is_contiguous(memory_format=torch.channels_last)
 
     def last(images):
@@ -157,21 +161,41 @@ def test_the_layout_of_the_arguments_changes_nothing():
     assert not crop(x).is_contiguous(memory_format=torch.channels_last)
     for layout in (last, crop, lambda images: images.transpose(2, 3).contiguous().transpose(2, 3)):
         given_x, given_residual = layout(x), layout(residual)
-        got = conv3x3(given_x, packed, 40, bias=bias, residual=given_residual)
+        got = conv3x3(given_x, weight, bias=bias, residual=given_residual)
         assert torch.equal(got, want)
         assert torch.equal(given_x, x)
         assert torch.equal(given_residual, residual)
     strided = bias.repeat_interleave(2)[::2]
-    assert torch.equal(conv3x3(x, packed, 40, bias=strided, residual=residual), want)
-    transposed = weight.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
-    assert torch.equal(pack(transposed), packed)
+    assert torch.equal(conv3x3(x, weight, bias=strided, residual=residual), want)
+    for order in ((3, 2, 1, 0), (0, 2, 3, 1), (1, 0, 3, 2)):
+        back = torch.tensor(order).argsort().tolist()
+        elsewhere = weight.permute(order).contiguous().permute(back)
+        assert elsewhere.stride() != weight.stride()
+        assert torch.equal(conv3x3(x, elsewhere, bias=bias, residual=residual), want)
+
+
+@needs_native_op
+@every_instruction_set
+def test_the_result_may_be_written_over_the_residual(instruction_set):
+    """Also where input channels are added up in groups."""
+    for channels in (20, 300):
+        x, weight, bias, residual = random_case(batch=2, channels=channels)
+        around = {"bias": bias, "relu_output": True, "instruction_set": instruction_set}
+        want = conv3x3(x, weight, residual=residual, **around)
+        larger = torch.full((2, 40, 12, 15), 7.0).contiguous(memory_format=torch.channels_last)
+        over = larger[:, :, 1:10, 2:15].copy_(residual)
+        got = conv3x3(x, weight, residual=over, out=over, **around)
+        assert got is over
+        assert torch.equal(over, want)
+        over.fill_(7)
+        assert (larger == 7).all()
 
 
 @needs_native_op
 @pytest.mark.parametrize("shape", [(0, 8, 5, 6), (2, 8, 0, 6), (2, 8, 5, 0)])
 def test_nothing_convolves_to_nothing(shape):
-    packed = pack(random_case(channels=8)[1])
-    assert conv3x3(torch.zeros(shape), packed, 40).shape == (shape[0], 40, *shape[2:])
+    weight = random_case(channels=8)[1]
+    assert conv3x3(torch.zeros(shape), weight).shape == (shape[0], 40, *shape[2:])
 
 
 @needs_native_op
@@ -179,26 +203,15 @@ def test_nothing_convolves_to_nothing(shape):
 @pytest.mark.parametrize("number", [torch.nan, torch.inf])
 def test_what_is_not_finite_stays_in_the_tiles_it_reaches(instruction_set, number):
     x, weight, *_ = random_case(height=16, width=16)
-    packed = pack(weight)
     spoilt = x.clone()
     spoilt[0, 3, 5, 6] = number  # inside one tile: neighbours do not reach it
-    want = conv3x3(x, packed, 40, instruction_set=instruction_set)
-    got = conv3x3(spoilt, packed, 40, instruction_set=instruction_set)
+    want = conv3x3(x, weight, instruction_set=instruction_set)
+    got = conv3x3(spoilt, weight, instruction_set=instruction_set)
     assert not got[0, :, 4:7, 5:8].isfinite().any()  # where the definition is not finite either
     got[0, :, 4:8, 4:8] = want[0, :, 4:8, 4:8]
     assert torch.equal(got, want)
-    rectified = conv3x3(spoilt, packed, 40, relu_input=True, instruction_set=instruction_set)
+    rectified = conv3x3(spoilt, weight, relu_input=True, instruction_set=instruction_set)
     assert not rectified[0, :, 4:7, 5:8].isfinite().any()
-
-
-@needs_native_op
-def test_filters_are_packed_in_double_precision():
-    """Read off by convolving single pixels: a filter of small integers comes back exactly."""
-    weight = torch.arange(9.0).reshape(1, 1, 3, 3) - 4
-    x = torch.zeros((1, 1, 3, 3))
-    x[0, 0, 1, 1] = 1
-    got = conv3x3(x, pack(weight), 1)
-    assert torch.allclose(got, weight.flip(2, 3), rtol=0, atol=2e-6)
 
 
 # --- A citizen of PyTorch ----------------------------------------------------------------------
@@ -208,12 +221,11 @@ def test_filters_are_packed_in_double_precision():
 @every_instruction_set
 def test_torch_finds_nothing_wrong_with_the_operators(instruction_set):
     x, weight, bias, residual = random_case(batch=2)
-    packed = pack(weight)
-    torch.library.opcheck(torch.ops.rmnet.pack_conv3x3.default, (weight,))
+    out = torch.empty_like(residual, memory_format=torch.channels_last)
     for images in (x, x.contiguous(memory_format=torch.channels_last)):
-        for more in ((None, None, False, False), (bias, residual, True, True)):
+        for more in ((None, None, None, False, False), (bias, bias, residual, True, True)):
             torch.library.opcheck(
-                torch.ops.rmnet.conv3x3.default, (images, packed, 40, *more, instruction_set)
+                torch.ops.rmnet.conv3x3.default, (out, images, weight, *more, instruction_set)
             )
 
 
@@ -224,8 +236,9 @@ def test_it_compiles_in_one_graph():
     assert convolve.is_native
 
     def twice(x, residual):
-        return convolve(x, residual=residual, relu=True) * 2
+        return convolve(x, residual=residual.clone(), relu=True) * 2
 
+    residual = residual.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         compiled = torch.compile(twice, fullgraph=True, backend="aot_eager")
         assert torch.equal(compiled(x, residual), twice(x, residual))
@@ -257,7 +270,8 @@ def test_the_module_computes_what_the_convolution_did():
         convolve = Convolution(convolution_of(weight, given_bias), dtype=torch.float32)
         assert convolve.is_native
         want = reference(x, weight, given_bias, residual, relu_input=True, relu_output=True)
-        assert_close(convolve(x, relu_input=True, residual=residual, relu=True), want)
+        last = residual.contiguous(memory_format=torch.channels_last)
+        assert_close(convolve(x, relu_input=True, residual=last, relu=True), want)
         assert not convolve.state_dict()
 
 
@@ -325,54 +339,46 @@ def test_the_backend_can_be_forced_where_there_is_an_operator(monkeypatch):
         ({"x": torch.zeros(1, 20, 9, 13).half()}, r"x is torch.float16 on cpu; accepted: .*conv2d"),
         ({"x": torch.zeros(1, 20, 9, 13, device="meta")}, "x is torch.float32 on meta; accepted"),
         ({"x": torch.zeros(1, 20, 9, 13, requires_grad=True)}, r"x wants a gradient; .*no_grad"),
-        ({"packed": torch.zeros(40, 20, 3, 3)}, r"packed is \(40, 20, 3, 3\); accepted: .*pack"),
-        ({"out_channels": 65}, "out_channels is 65; accepted beside this packed: 33 to 64"),
-        ({"out_channels": 32}, "out_channels is 32; accepted beside this packed: 33 to 64"),
+        ({"weight": torch.zeros(40, 20, 1, 1)}, r"weight is .*1\); accepted: \(K, C, 3, 3\)"),
+        ({"weight": torch.zeros(20, 3, 3)}, r"weight is .*; accepted: \(K, C, 3, 3\)"),
+        ({"weight": torch.zeros(0, 20, 3, 3)}, r"weight is .*; accepted: \(K, C, 3, 3\)"),
+        ({"weight": torch.zeros(40, 20, 3, 3).double()}, "weight is torch.float64 on cpu; accep"),
+        ({"scale": torch.zeros(64)}, r"scale is \(64,\); accepted: \(40,\)"),
         ({"bias": torch.zeros(64)}, r"bias is \(64,\); accepted: \(40,\)"),
         ({"residual": torch.zeros(1, 40, 13, 9)}, r"residual is .*; accepted: .*\(1, 40, 9, 13\)"),
+        ({"out": torch.zeros(1, 40, 13, 9)}, r"out is .*; accepted: .*\(1, 40, 9, 13\)"),
+        ({"out": torch.zeros(1, 40, 9, 13)}, r"out has strides .*; accepted: 1 .*channels_last"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_with_what_would(wrong, message):
     x, weight, *_ = random_case()
-    arguments = {"x": x, "packed": pack(weight), "out_channels": 40, **wrong}
+    arguments = {"x": x, "weight": weight, **wrong}
     with pytest.raises(ValueError, match=message):
-        conv3x3(
-            arguments.pop("x"), arguments.pop("packed"), arguments.pop("out_channels"), **arguments
-        )
+        conv3x3(arguments.pop("x"), arguments.pop("weight"), **arguments)
 
 
 @needs_native_op
-@pytest.mark.parametrize(
-    "weight", [torch.zeros(8, 8, 1, 1), torch.zeros(8, 3, 3), torch.zeros(0, 8, 3, 3)]
-)
-def test_only_3x3_filters_are_packed(weight):
-    with pytest.raises(ValueError, match=r"weight is .*; accepted: \(K, C, 3, 3\)"):
-        pack(weight)
-    with pytest.raises(ValueError, match=r"torch.float64 on cpu; accepted: torch.float32 on cpu"):
-        pack(torch.zeros(8, 8, 3, 3).double())
-
-
-@needs_native_op
-def test_the_operator_itself_refuses_what_would_be_read_outside():
+def test_the_operator_itself_refuses_what_would_be_read_or_written_outside():
     x, weight, bias, residual = random_case()
-    packed = pack(weight)
+    last = torch.empty_like(residual, memory_format=torch.channels_last)
     operator = torch.ops.rmnet.conv3x3
     for arguments, message in (
-        ((x[0], packed, 40, None, None), "x must be"),
-        ((x.double(), packed, 40, None, None), "x must be"),
-        ((x[:, 1:], packed, 40, None, None), "x has 19 channels; packed is for 20"),
-        ((x, packed[:, :, :, :16], 40, None, None), "packed must come from pack_conv3x3"),
-        ((x, packed.transpose(0, 1), 40, None, None), "packed must come from pack_conv3x3"),
-        ((x, packed, 65, None, None), "packed is not for 65 output channels"),
-        ((x, packed, 0, None, None), "packed is not for 0 output channels"),
-        ((x, packed, 40, bias[1:], None), "bias must be"),
-        ((x, packed, 40, bias.double(), None), "bias must be"),
-        ((x, packed, 40, None, residual[:, 1:]), "residual does not have the shape"),
-        ((x, packed, 40, None, residual.double()), "residual must be"),
+        ((last, x[0], weight, None, None, None), "x must be"),
+        ((last, x.double(), weight, None, None, None), "x must be"),
+        ((last, x[:, 1:], weight, None, None, None), "x has 19 channels; weight is for 20"),
+        ((last, x, weight[:, :, :2], None, None, None), "weight must be"),
+        ((last, x, weight.double(), None, None, None), "weight must be"),
+        ((last, x, weight[:0], None, None, None), "weight is empty"),
+        ((last, x, weight, bias[1:], None, None), "scale must be"),
+        ((last, x, weight, None, bias[1:], None), "bias must be"),
+        ((last, x, weight, None, bias.double(), None), "bias must be"),
+        ((last, x, weight, None, None, residual[:, 1:]), "residual does not have the shape"),
+        ((last, x, weight, None, None, residual.double()), "residual must be"),
+        ((last[:, 1:], x, weight, None, None, None), "out does not have the shape"),
+        ((last.double(), x, weight, None, None, None), "out must be"),
+        ((residual, x, weight, None, None, None), "out must have its channels one after another"),
     ):
         with pytest.raises(RuntimeError, match=message):
             operator(*arguments, False, False)
     with pytest.raises(RuntimeError, match="runs nothing of that name"):
-        operator(x, packed, 40, None, None, False, False, "sse9")
-    with pytest.raises(RuntimeError, match="weight must be"):
-        torch.ops.rmnet.pack_conv3x3(weight[:, :, :2])
+        operator(last, x, weight, None, None, None, False, False, "sse9")

@@ -1,4 +1,4 @@
-// rmnet::conv3x3 for the CPU: tiles in blocks, and blocks over threads.
+// rmnet::conv3x3 for the CPU: input channels in groups, tiles in blocks, and blocks over threads.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -24,6 +24,10 @@ using torch::stable::Tensor;
 // transformed patches and sums do not leave the caches.
 constexpr int64_t kTilesAtATime = 48;
 
+// Input channels at a time: their transformed filters need little memory, and sums of sums round
+// less than one long sum.
+constexpr int64_t kChannelsAtATime = 256;
+
 const WinogradKernels& winograd_of(InstructionSet instruction_set) {
 #ifdef RMNET_X86
   if (instruction_set == InstructionSet::kAvx512) return avx512_winograd;
@@ -37,9 +41,14 @@ void check_images(const char* name, const Tensor& images) {
                   " must be (B, C, H, W) of float32");
 }
 
-// The same numbers, a pixel's channels one after another; a copy only if they are not so yet.
+// Whether a pixel's channels follow one another.
+bool has_channels_last(const Tensor& images) {
+  return images.stride(1) == 1 || images.size(1) == 1;
+}
+
+// The same numbers, so laid out; a copy only if they are not yet.
 Tensor channels_last(const Tensor& images) {
-  if (images.stride(1) == 1 || images.size(1) == 1) return images;
+  if (has_channels_last(images)) return images;
   return torch::stable::contiguous(images, MemoryFormat::ChannelsLast);
 }
 
@@ -52,52 +61,106 @@ Pixels<const float> pixels_of(const Tensor& images) {
   return pixels_of(images, static_cast<const float*>(images.const_data_ptr()));
 }
 
-void convolve(const Convolution& convolution, const WinogradKernels& kernels) {
+// Calls work(i) for every i below count, over the threads.
+template <class Work>
+void for_each(int64_t count, const Work& work) {
+  torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) work(i);
+  });
+}
+
+// How many channels are taken at a time: as many each time, but for the last.
+int64_t group_size(int64_t channels) {
+  const int64_t groups = (channels + kChannelsAtATime - 1) / kChannelsAtATime;
+  return std::min(channels, round_up((channels + groups - 1) / groups, 16));
+}
+
+// The convolution of some of the input channels, added to that of the channels before.
+Convolution group(const Convolution& whole, int64_t first, int64_t channels) {
+  Convolution part = whole;
+  part.channels = channels;
+  part.input.start += first;
+  part.filters.start += first * whole.filters.channel_stride;
+  part.relu_output = whole.relu_output && first + channels == whole.channels;
+  if (first > 0) {
+    const Pixels<float>& sum = whole.output;
+    part.bias = nullptr;
+    part.residual = {sum.start, sum.image_stride, sum.row_stride, sum.pixel_stride};
+  }
+  return part;
+}
+
+void convolve(const Convolution& whole, const WinogradKernels& kernels) {
   const int64_t threads = torch::stable::get_num_threads();
-  const int64_t tiles = convolution.tiles();
+  const int64_t tiles = whole.tiles();
   // As many for each thread, as far as there are tiles.
   const int64_t full_blocks = std::max<int64_t>(1, (tiles + kTilesAtATime / 2) / kTilesAtATime);
   const int64_t blocks = std::min(round_up(full_blocks, threads), tiles);
   const int64_t workers = std::min(threads, blocks);
-  const int64_t largest = (tiles + blocks - 1) / blocks;
-  std::vector<float*> scratch;
+  const int64_t depth = group_size(whole.channels);
+  Convolution largest = group(whole, 0, depth);
+  std::vector<float*> scratch(workers);
   const auto lay_out = [&](Arena arena) {
-    scratch.clear();
-    for (int64_t worker = 0; worker < workers; ++worker) {
-      scratch.push_back(arena.take(kernels.scratch_size(convolution, largest)));
+    largest.transformed = arena.take(largest.panels() * kElements * largest.filter_stride());
+    for (float*& part : scratch) {
+      part = arena.take(kernels.scratch_size(largest, (tiles + blocks - 1) / blocks));
     }
     return arena.used();
   };
   Tensor memory = torch::stable::empty({lay_out(Arena(nullptr)) + 16}, ScalarType::Float);
   auto address = reinterpret_cast<uintptr_t>(memory.mutable_data_ptr());
   lay_out(Arena(reinterpret_cast<float*>(round_up(address, 64))));
-  const auto work = [&](int64_t begin, int64_t end) {
-    for (int64_t worker = begin; worker < end; ++worker) {
+  for (int64_t first = 0; first < whole.channels; first += depth) {
+    Convolution part = group(whole, first, std::min(depth, whole.channels - first));
+    part.transformed = largest.transformed;
+    for_each(part.panels(), [&](int64_t panel) { kernels.transform_filters(part, panel); });
+    for_each(workers, [&](int64_t worker) {
       for (int64_t block = worker * blocks / workers; block < (worker + 1) * blocks / workers;
            ++block) {
-        kernels.convolve(convolution, block * tiles / blocks, (block + 1) * tiles / blocks,
+        kernels.convolve(part, block * tiles / blocks, (block + 1) * tiles / blocks,
                          scratch[worker]);
       }
-    }
-  };
-  torch::stable::parallel_for(0, workers, 1, work);
+    });
+  }
 }
 
-Tensor conv3x3_cpu(const Tensor& x, const Tensor& packed, int64_t out_channels,
-                   const std::optional<Tensor>& bias, const std::optional<Tensor>& residual,
-                   bool relu_input, bool relu_output, const std::string& instruction_set) {
+// (K,) of float32, contiguous, or nothing.
+std::optional<Tensor> check_vector(const char* name, const std::optional<Tensor>& vector,
+                                   int64_t out_channels) {
+  if (!vector) return std::nullopt;
+  STD_TORCH_CHECK(vector->dim() == 1 && vector->size(0) == out_channels &&
+                      vector->scalar_type() == ScalarType::Float,
+                  name, " must be (out_channels,) of float32");
+  return torch::stable::contiguous(*vector);
+}
+
+const float* floats_of(const std::optional<Tensor>& vector) {
+  return vector ? static_cast<const float*>(vector->const_data_ptr()) : nullptr;
+}
+
+void conv3x3_cpu(const Tensor& out, const Tensor& x, const Tensor& weight,
+                 const std::optional<Tensor>& scale, const std::optional<Tensor>& bias,
+                 const std::optional<Tensor>& residual, bool relu_input, bool relu_output,
+                 const std::string& instruction_set) {
   check_images("x", x);
   const int64_t images = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
-  STD_TORCH_CHECK(packed.dim() == 4 && packed.size(0) == kElements && packed.size(3) == kPanel &&
-                      packed.scalar_type() == ScalarType::Float && packed.is_contiguous(),
-                  "packed must come from pack_conv3x3");
-  STD_TORCH_CHECK(packed.size(2) == channels, "x has ", channels, " channels; packed is for ",
-                  packed.size(2));
-  STD_TORCH_CHECK(out_channels > 0 && (out_channels + kPanel - 1) / kPanel == packed.size(1),
-                  "packed is not for ", out_channels, " output channels");
-  Tensor output =
-      torch::stable::empty({images, out_channels, height, width}, ScalarType::Float, std::nullopt,
-                           std::nullopt, std::nullopt, MemoryFormat::ChannelsLast);
+  STD_TORCH_CHECK(weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3 &&
+                      weight.scalar_type() == ScalarType::Float,
+                  "weight must be (out_channels, channels, 3, 3) of float32");
+  const int64_t out_channels = weight.size(0);
+  STD_TORCH_CHECK(out_channels > 0 && channels > 0, "weight is empty");
+  STD_TORCH_CHECK(weight.size(1) == channels, "x has ", channels, " channels; weight is for ",
+                  weight.size(1));
+  const auto check_result = [&](const char* name, const Tensor& result) {
+    check_images(name, result);
+    STD_TORCH_CHECK(result.size(0) == images && result.size(1) == out_channels &&
+                        result.size(2) == height && result.size(3) == width,
+                    name, " does not have the shape of the result");
+  };
+  check_result("out", out);
+  STD_TORCH_CHECK(has_channels_last(out), "out must have its channels one after another");
+  const std::optional<Tensor> factors = check_vector("scale", scale, out_channels);
+  const std::optional<Tensor> shift = check_vector("bias", bias, out_channels);
   const Tensor input = channels_last(x);
   Convolution convolution{images,
                           height,
@@ -105,31 +168,23 @@ Tensor conv3x3_cpu(const Tensor& x, const Tensor& packed, int64_t out_channels,
                           channels,
                           out_channels,
                           pixels_of(input),
-                          static_cast<const float*>(packed.const_data_ptr()),
+                          {static_cast<const float*>(weight.const_data_ptr()), weight.stride(0),
+                           weight.stride(1), weight.stride(2), weight.stride(3)},
+                          floats_of(factors),
                           nullptr,
+                          floats_of(shift),
                           {},
-                          pixels_of(output, static_cast<float*>(output.mutable_data_ptr())),
+                          pixels_of(out, static_cast<float*>(out.mutable_data_ptr())),
                           relu_input,
                           relu_output};
-  std::optional<Tensor> added, shift;
-  if (bias) {
-    STD_TORCH_CHECK(bias->dim() == 1 && bias->size(0) == out_channels &&
-                        bias->scalar_type() == ScalarType::Float,
-                    "bias must be (out_channels,) of float32");
-    shift = torch::stable::contiguous(*bias);
-    convolution.bias = static_cast<const float*>(shift->const_data_ptr());
-  }
+  std::optional<Tensor> added;
   if (residual) {
-    check_images("residual", *residual);
-    STD_TORCH_CHECK(residual->size(0) == images && residual->size(1) == out_channels &&
-                        residual->size(2) == height && residual->size(3) == width,
-                    "residual does not have the shape of the output");
+    check_result("residual", *residual);
     added = channels_last(*residual);
     convolution.residual = pixels_of(*added);
   }
   const WinogradKernels& kernels = winograd_of(choose_instruction_set(instruction_set));
   if (convolution.tiles() > 0) convolve(convolution, kernels);
-  return output;
 }
 
 }  // namespace

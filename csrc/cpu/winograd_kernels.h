@@ -8,6 +8,7 @@
 #pragma once
 
 #include "winograd.h"
+#include "winograd_filters.h"
 
 namespace rmnet {
 
@@ -19,9 +20,6 @@ struct Winograd {
   static constexpr int kRows = Simd::kTileRows;  // of the product's tile of registers
   static constexpr int kColumns = 2 * kLanes;
   static_assert(kPanel % kColumns == 0);
-  // Input channels at a time: sums of sums round less than one long sum.
-  static constexpr int64_t kDepth = 256;
-
   static constexpr int64_t line(int64_t size) { return (size + 15) / 16 * 16; }
 
   struct Scratch {
@@ -65,12 +63,13 @@ struct Winograd {
       transform_patch(convolution, Place(convolution, first + i), tiles, scratch,
                       scratch.patches + i * scratch.patch_stride);
     }
-    const int64_t filters = convolution.panels() * convolution.channels * kPanel;
     for (int64_t e = 0; e < kElements; ++e) {
-      multiply(tiles, convolution.channels, convolution.panels(),
-               scratch.patches + e * tiles * scratch.patch_stride, scratch.patch_stride,
-               convolution.filters + e * filters, scratch.sums + e * tiles * scratch.sum_stride,
-               scratch.sum_stride);
+      const Factors factors{convolution.channels, scratch.patch_stride, scratch.sum_stride};
+      for (int64_t panel = 0; panel < convolution.panels(); ++panel) {
+        multiply(tiles, factors, scratch.patches + e * tiles * scratch.patch_stride,
+                 convolution.transformed + (panel * kElements + e) * convolution.filter_stride(),
+                 scratch.sums + e * tiles * scratch.sum_stride + panel * kPanel);
+      }
     }
     for (int64_t i = 0; i < tiles; ++i) {
       write_tile(convolution, Place(convolution, first + i), scratch.sums + i * scratch.sum_stride,
@@ -139,31 +138,22 @@ struct Winograd {
 
   // --- Product ---------------------------------------------------------------------------------
 
-  // sums (tiles, panels x kPanel) = patches (tiles, channels) x filters (channels, panels x kPanel)
-  static void multiply(int64_t tiles, int64_t channels, int64_t panels, const float* patches,
-                       int64_t patch_stride, const float* filters, float* sums,
-                       int64_t sum_stride) {
+  struct Factors {
+    int64_t depth, patch_stride, sum_stride;
+  };
+
+  // sums (tiles, kPanel) = patches (tiles, depth) x filter (depth, kPanel)
+  static void multiply(int64_t tiles, const Factors& factors, const float* patches,
+                       const float* filter, float* sums) {
     const int64_t parts = (tiles + kRows - 1) / kRows;
-    for (int64_t panel = 0; panel < panels; ++panel) {
-      for (int64_t c = 0; c < channels; c += kDepth) {
-        const int64_t left = channels - c;
-        const Factors factors{left < kDepth ? left : kDepth, patch_stride, sum_stride, c > 0};
-        const float* filter = filters + (panel * channels + c) * kPanel;
-        for (int64_t part = 0; part < parts; ++part) {  // of equal size, but for one row
-          const int64_t row = part * tiles / parts, rows = (part + 1) * tiles / parts - row;
-          for (int64_t column = 0; column < kPanel; column += kColumns) {
-            multiply_rows<kRows>(rows, factors, patches + row * patch_stride + c, filter + column,
-                                 sums + row * sum_stride + panel * kPanel + column);
-          }
-        }
+    for (int64_t part = 0; part < parts; ++part) {  // of equal size, but for one row
+      const int64_t row = part * tiles / parts, rows = (part + 1) * tiles / parts - row;
+      for (int64_t column = 0; column < kPanel; column += kColumns) {
+        multiply_rows<kRows>(rows, factors, patches + row * factors.patch_stride, filter + column,
+                             sums + row * factors.sum_stride + column);
       }
     }
   }
-
-  struct Factors {
-    int64_t depth, patch_stride, sum_stride;
-    bool accumulate;
-  };
 
   template <int kCount>
   static void multiply_rows(int64_t rows, const Factors& factors, const float* patches,
@@ -175,7 +165,7 @@ struct Winograd {
     }
   }
 
-  // sums (kCount, kColumns) (+)= patches (kCount, depth) x filter (depth, kColumns)
+  // sums (kCount, kColumns) = patches (kCount, depth) x filter (depth, kColumns)
   template <int kCount>
   static void multiply_tile(const Factors& factors, const float* patches, const float* filter,
                             float* sums) {
@@ -194,10 +184,6 @@ struct Winograd {
 #pragma GCC unroll 16
     for (int i = 0; i < kCount; ++i) {
       float* row = sums + i * factors.sum_stride;
-      if (factors.accumulate) {
-        sum[i][0] = Simd::add(Simd::load(row), sum[i][0]);
-        sum[i][1] = Simd::add(Simd::load(row + kLanes), sum[i][1]);
-      }
       Simd::store(row, sum[i][0]);
       Simd::store(row + kLanes, sum[i][1]);
     }
@@ -284,7 +270,7 @@ struct Winograd {
 
 template <class Simd>
 constexpr WinogradKernels winograd_kernels() {
-  return {Winograd<Simd>::scratch_size, Winograd<Simd>::convolve};
+  return {WinogradFilters<Simd>::transform, Winograd<Simd>::scratch_size, Winograd<Simd>::convolve};
 }
 
 }  // namespace rmnet

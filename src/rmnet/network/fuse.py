@@ -29,6 +29,8 @@ def fused(network: RMNet, dtype: torch.dtype) -> RMNet:
     convolution = partial(Convolution, dtype=dtype)
     shared = [*network.parameters(), *network.buffers()]
     result = copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
+    for head in (result.query_head, result.memory_head):
+        _replace(head, key=convolution(head.key), value=convolution(head.value))
     for encoder in (result.query_encoder, result.memory_encoder):
         _fold_stem(encoder, convolution)
         for name in ("stage4", "stage8", "stage16"):
@@ -83,7 +85,7 @@ class FusedResidualBlock(nn.Module):
         self.conv2 = convolution(block.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, C, H, W) to the same."""
+        """(n, C, H, W) to the same, perhaps in its place."""
         return self.conv2(self.conv1(x, relu_input=True, relu=True), residual=x)
 
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from rmnet.config import STRIDE, RMNetConfig
 from rmnet.network.cell_box import CellBox, union
@@ -176,7 +175,7 @@ def _cut_image(planes: Tensor, view: CellBox) -> Tensor:
 
 def _zeros(head: KeyValueHead, rows: int, whole: CellBox, like: Tensor) -> tuple[Tensor, Tensor]:
     """Keys (rows, h, w, ck) and values (rows, h, w, cv) of nothing."""
-    widths = head.key.out_channels, head.value.out_channels
+    widths = len(head.key.weight), len(head.value.weight)
     key, value = (like.new_zeros((rows, *whole.shape, width)) for width in widths)
     return key, value
 
@@ -197,13 +196,6 @@ def _on_cells(
     if box.is_empty:
         return
     around = box.widened(HEAD_HALO, view)
-    # Zeros stand for what lies beyond the view, as they do in a convolution of all of it.
-    padding = (
-        1 - (box.x0 - around.x0),
-        1 - (around.x1 - box.x1),
-        1 - (box.y0 - around.y0),
-        1 - (around.y1 - box.y1),
-    )
-    part = F.pad(around.seen_from(view).cut(f16), padding)
+    part, inside = around.seen_from(view).cut(f16), box.seen_from(around)
     for whole, conv in ((key, head.key), (value, head.value)):
-        box.cut(whole.movedim(-1, 0)).copy_(F.conv2d(part, conv.weight, conv.bias)[0])
+        box.cut(whole.movedim(-1, 0)).copy_(inside.cut(conv(part))[0])

@@ -19,63 +19,51 @@ FEWEST_CHANNELS = 32
 
 def conv3x3(
     x: Tensor,
-    packed: Tensor,
-    out_channels: int,
+    weight: Tensor,
     *,
+    scale: Tensor | None = None,
     bias: Tensor | None = None,
     residual: Tensor | None = None,
     relu_input: bool = False,
     relu_output: bool = False,
+    out: Tensor | None = None,
     instruction_set: str = "best",
 ) -> Tensor:
     """Convolve with 3x3 filters, stride 1 and padding 1, in float32 on a CPU.
 
-    y = conv(relu(x)) + bias + residual, then relu(y); each part but the convolution as asked for.
-    The same numbers whatever the number of threads. Of a pixel that is not finite, all of the
-    4x4 tiles that it reaches are not finite or NaN.
+    y = scale * conv(relu(x)) + bias + residual, then relu(y); each part but the convolution as
+    asked for. The same numbers whatever the number of threads. Of a pixel that is not finite, all
+    of the 4x4 tiles that it reaches are not finite or NaN.
 
     Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016.
 
     Args:
         x: (B, C, H, W) float32; read as it lies if channels are its innermost axis
             (channels-last, and crops of it), else copied first.
-        packed: Filters for C, from `pack`.
-        out_channels: K, of the filters packed.
+        weight: (K, C, 3, 3) float32, as of `nn.Conv2d`, K and C not 0; read as it lies.
+        scale: (K,) float32, of the filters.
         bias: (K,) float32.
         residual: (B, K, H, W) float32, of a layout as of x.
         relu_input: Rectify x first; x itself stays as it is.
         relu_output: Rectify the result, after bias and residual were added.
+        out: (B, K, H, W) float32, channels innermost: where the result is written. May be the
+            residual, but nothing of x.
         instruction_set: "best", "avx512", "avx2" or "portable".
 
     Returns:
-        (B, K, H, W) float32, channels-last. Has no gradient.
+        `out`, or else new: (B, K, H, W) float32, channels-last. Has no gradient.
 
     Raises:
         ValueError: shapes, dtypes or devices do not agree, or a gradient is wanted.
     """
-    _check(x, packed, out_channels, bias, residual)
-    return torch.ops.rmnet.conv3x3(
-        x, packed, out_channels, bias, residual, relu_input, relu_output, instruction_set
+    _check(x, weight, scale, bias, residual, out)
+    if out is None:
+        shape = (x.shape[0], weight.shape[0], *x.shape[2:])
+        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    torch.ops.rmnet.conv3x3(
+        out, x, weight, scale, bias, residual, relu_input, relu_output, instruction_set
     )
-
-
-def pack(weight: Tensor) -> Tensor:
-    """Transform filters, once, for any number of calls of `conv3x3`.
-
-    Args:
-        weight: (K, C, 3, 3) float32 on a CPU, as of `nn.Conv2d`.
-
-    Returns:
-        (36, ceil(K / 32), C, 32) float32: four times the weight's size, if 32 divides K. The same
-        for every instruction set.
-
-    Raises:
-        ValueError: the weight is of another shape, dtype or device.
-    """
-    if weight.ndim != 4 or weight.shape[2:] != (3, 3) or weight.numel() == 0:
-        raise ValueError(f"weight is {tuple(weight.shape)}; accepted: (K, C, 3, 3), K and C not 0")
-    _check_float32("weight", weight)
-    return torch.ops.rmnet.pack_conv3x3(weight.detach())
+    return out
 
 
 def why_pytorch(
@@ -117,9 +105,15 @@ def fits(convolution: nn.Conv2d) -> bool:
 
 
 def _check(
-    x: Tensor, packed: Tensor, out_channels: int, bias: Tensor | None, residual: Tensor | None
+    x: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    out: Tensor | None,
 ) -> None:
-    for name, tensor in (("x", x), ("packed", packed), ("bias", bias), ("residual", residual)):
+    vectors, results = {"scale": scale, "bias": bias}, {"residual": residual, "out": out}
+    for name, tensor in {"x": x, "weight": weight, **vectors, **results}.items():
         if tensor is None:
             continue
         _check_float32(name, tensor)
@@ -127,23 +121,25 @@ def _check(
             raise ValueError(
                 f"{name} wants a gradient; accepted: none; use torch.no_grad(), or F.conv2d"
             )
-    if packed.ndim != 4 or packed.shape[0] != 36 or packed.shape[3] != 32:
-        raise ValueError(f"packed is {tuple(packed.shape)}; accepted: what pack(weight) returns")
-    panels, channels = packed.shape[1:3]
-    if not 32 * (panels - 1) < out_channels <= 32 * panels:
-        raise ValueError(
-            f"out_channels is {out_channels}; accepted beside this packed: "
-            f"{32 * panels - 31} to {32 * panels}, as many as the weight had"
-        )
+    if weight.ndim != 4 or weight.shape[2:] != (3, 3) or weight.numel() == 0:
+        raise ValueError(f"weight is {tuple(weight.shape)}; accepted: (K, C, 3, 3), K and C not 0")
+    out_channels, channels = weight.shape[:2]
     if x.ndim != 4 or x.shape[1] != channels:
         raise ValueError(
-            f"x is {tuple(x.shape)}; accepted beside this packed: (B, {channels}, H, W)"
+            f"x is {tuple(x.shape)}; accepted beside this weight: (B, {channels}, H, W)"
         )
-    result = (x.shape[0], out_channels, *x.shape[2:])
-    if residual is not None and residual.shape != result:
-        raise ValueError(f"residual is {tuple(residual.shape)}; accepted: the result's {result}")
-    if bias is not None and bias.shape != (out_channels,):
-        raise ValueError(f"bias is {tuple(bias.shape)}; accepted: ({out_channels},)")
+    shape = (x.shape[0], out_channels, *x.shape[2:])
+    for name, tensor in results.items():
+        if tensor is not None and tensor.shape != shape:
+            raise ValueError(f"{name} is {tuple(tensor.shape)}; accepted: the result's {shape}")
+    for name, vector in vectors.items():
+        if vector is not None and vector.shape != (out_channels,):
+            raise ValueError(f"{name} is {tuple(vector.shape)}; accepted: ({out_channels},)")
+    if out is not None and out.shape[1] > 1 and out.stride(1) != 1:
+        raise ValueError(
+            f"out has strides {out.stride()}; accepted: 1 for channels; allocate it with "
+            "memory_format=torch.channels_last"
+        )
 
 
 def _check_float32(name: str, tensor: Tensor) -> None:
@@ -154,15 +150,9 @@ def _check_float32(name: str, tensor: Tensor) -> None:
         )
 
 
-def _packed_shape_only(weight: Tensor) -> Tensor:
-    return weight.new_empty((36, -(-weight.shape[0] // 32), weight.shape[1], 32))
-
-
-def _shape_only(x: Tensor, packed: Tensor, out_channels: int, *_: object) -> Tensor:
-    shape = (x.shape[0], out_channels, *x.shape[2:])
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+def _nothing(*_: object) -> None:
+    """What the operator returns."""
 
 
 if problem("cpu") is None:  # the schema is there
-    torch.library.register_fake("rmnet::pack_conv3x3", _packed_shape_only)
-    torch.library.register_fake("rmnet::conv3x3", _shape_only)
+    torch.library.register_fake("rmnet::conv3x3", _nothing)

@@ -20,7 +20,6 @@ SOURCES = {
         "cpu/attention_portable.cpp",
         "cpu/conv3x3_cpu.cpp",
         "cpu/instruction_set.cpp",
-        "cpu/pack_conv3x3.cpp",
         "cpu/plan.cpp",
         "cpu/regional_read_cpu.cpp",
         "cpu/winograd_avx2.cpp",
