@@ -8,5 +8,6 @@ STABLE_TORCH_LIBRARY(rmnet, m) {
       "str instruction_set='best') -> Tensor");
   m.def(
       "conv3x3(Tensor(a!) out, Tensor x, Tensor weight, Tensor? scale, Tensor? bias, "
-      "Tensor? residual, bool relu_input, bool relu_output, str instruction_set='best') -> ()");
+      "Tensor? residual, bool relu_input, bool relu_output, str instruction_set='best', "
+      "Tensor(b!)? scratch=None) -> ()");
 }

@@ -23,12 +23,13 @@ def main(library: str, cases: int = 200, seed: int = 0) -> None:
         torch.set_num_threads(case % 3 + 1)
         x, weight, *around = random_arguments(generator)
         want = convolve(x, weight, *around)
+        scratch = torch.empty(2**22) if integer(generator, 0, 1) else None
         for instruction_set in INSTRUCTION_SETS:
             try:
                 got = torch.full(want.shape, torch.nan).contiguous(
                     memory_format=torch.channels_last
                 )
-                torch.ops.rmnet.conv3x3(got, x, weight, *around, instruction_set)
+                torch.ops.rmnet.conv3x3(got, x, weight, *around, instruction_set, scratch)
             except RuntimeError as error:
                 if "runs nothing of that name" not in str(error):
                     raise

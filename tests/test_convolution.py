@@ -192,6 +192,26 @@ def test_the_result_may_be_written_over_the_residual(instruction_set):
 
 
 @needs_native_op
+@every_instruction_set
+@pytest.mark.parametrize("threads", [1, 3])
+def test_scratch_changes_nothing_and_is_not_overrun(instruction_set, threads):
+    x, weight, bias, residual = random_case(channels=270, height=30)
+    around = {"bias": bias, "residual": residual, "instruction_set": instruction_set}
+    want = conv3x3(x, weight, **around)
+    large = 2 * (36 * 270 * 64 + threads * 1728 * (270 + 64))  # twice what it takes
+    number = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for size in (0, 1000, large):
+            room = torch.full((size + 64,), 7.0)
+            assert torch.equal(conv3x3(x, weight, **around, scratch=room[:size]), want)
+            assert (room[size:] == 7).all()
+            assert (room[:size] != 7).any() == (size == large)
+    finally:
+        torch.set_num_threads(number)
+
+
+@needs_native_op
 @pytest.mark.parametrize("shape", [(0, 8, 5, 6), (2, 8, 0, 6), (2, 8, 5, 0)])
 def test_nothing_convolves_to_nothing(shape):
     weight = random_case(channels=8)[1]
@@ -347,6 +367,8 @@ def test_the_backend_can_be_forced_where_there_is_an_operator(monkeypatch):
         ({"bias": torch.zeros(64)}, r"bias is \(64,\); accepted: \(40,\)"),
         ({"residual": torch.zeros(1, 40, 13, 9)}, r"residual is .*; accepted: .*\(1, 40, 9, 13\)"),
         ({"out": torch.zeros(1, 40, 13, 9)}, r"out is .*; accepted: .*\(1, 40, 9, 13\)"),
+        ({"scratch": torch.zeros(10).double()}, "scratch is torch.float64 on cpu; accepted"),
+        ({"scratch": torch.zeros(10)[::2]}, r"scratch has strides \(2,\); accepted: torch.empty"),
         ({"out": torch.zeros(1, 40, 9, 13)}, r"out has strides .*; accepted: 1 .*channels_last"),
     ],
 )  # fmt: skip
@@ -382,3 +404,5 @@ def test_the_operator_itself_refuses_what_would_be_read_or_written_outside():
             operator(*arguments, False, False)
     with pytest.raises(RuntimeError, match="runs nothing of that name"):
         operator(last, x, weight, None, None, None, False, False, "sse9")
+    with pytest.raises(RuntimeError, match="scratch must be"):
+        operator(last, x, weight, None, None, None, False, False, "best", torch.zeros(9).double())

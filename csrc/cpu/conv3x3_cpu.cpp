@@ -90,7 +90,8 @@ Convolution group(const Convolution& whole, int64_t first, int64_t channels) {
   return part;
 }
 
-void convolve(const Convolution& whole, const WinogradKernels& kernels) {
+void convolve(const Convolution& whole, const WinogradKernels& kernels,
+              const std::optional<Tensor>& scratch) {
   const int64_t threads = torch::stable::get_num_threads();
   const int64_t tiles = whole.tiles();
   // As many for each thread, as far as there are tiles.
@@ -99,15 +100,18 @@ void convolve(const Convolution& whole, const WinogradKernels& kernels) {
   const int64_t workers = std::min(threads, blocks);
   const int64_t depth = group_size(whole.channels);
   Convolution largest = group(whole, 0, depth);
-  std::vector<float*> scratch(workers);
+  std::vector<float*> buffers(workers);
   const auto lay_out = [&](Arena arena) {
     largest.transformed = arena.take(largest.panels() * kElements * largest.filter_stride());
-    for (float*& part : scratch) {
-      part = arena.take(kernels.scratch_size(largest, (tiles + blocks - 1) / blocks));
+    for (float*& buffer : buffers) {
+      buffer = arena.take(kernels.scratch_size(largest, (tiles + blocks - 1) / blocks));
     }
     return arena.used();
   };
-  Tensor memory = torch::stable::empty({lay_out(Arena(nullptr)) + 16}, ScalarType::Float);
+  const int64_t size = lay_out(Arena(nullptr)) + 16;
+  Tensor memory = scratch && scratch->numel() >= size
+                      ? *scratch
+                      : torch::stable::empty({size}, ScalarType::Float);
   auto address = reinterpret_cast<uintptr_t>(memory.mutable_data_ptr());
   lay_out(Arena(reinterpret_cast<float*>(round_up(address, 64))));
   for (int64_t first = 0; first < whole.channels; first += depth) {
@@ -118,7 +122,7 @@ void convolve(const Convolution& whole, const WinogradKernels& kernels) {
       for (int64_t block = worker * blocks / workers; block < (worker + 1) * blocks / workers;
            ++block) {
         kernels.convolve(part, block * tiles / blocks, (block + 1) * tiles / blocks,
-                         scratch[worker]);
+                         buffers[worker]);
       }
     });
   }
@@ -141,7 +145,7 @@ const float* floats_of(const std::optional<Tensor>& vector) {
 void conv3x3_cpu(const Tensor& out, const Tensor& x, const Tensor& weight,
                  const std::optional<Tensor>& scale, const std::optional<Tensor>& bias,
                  const std::optional<Tensor>& residual, bool relu_input, bool relu_output,
-                 const std::string& instruction_set) {
+                 const std::string& instruction_set, const std::optional<Tensor>& scratch) {
   check_images("x", x);
   const int64_t images = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
   STD_TORCH_CHECK(weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3 &&
@@ -183,8 +187,11 @@ void conv3x3_cpu(const Tensor& out, const Tensor& x, const Tensor& weight,
     added = channels_last(*residual);
     convolution.residual = pixels_of(*added);
   }
+  STD_TORCH_CHECK(
+      !scratch || (scratch->scalar_type() == ScalarType::Float && scratch->is_contiguous()),
+      "scratch must be contiguous, of float32");
   const WinogradKernels& kernels = winograd_of(choose_instruction_set(instruction_set));
-  if (convolution.tiles() > 0) convolve(convolution, kernels);
+  if (convolution.tiles() > 0) convolve(convolution, kernels, scratch);
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ from rmnet.estimate import Estimate
 from rmnet.image import Padding, normalise
 from rmnet.memory import MemoryBank
 from rmnet.network.inference import InferenceNetwork
+from rmnet.network.workspace import Workspace
 from rmnet.ops import best_match_read, regional_read
 from rmnet.regions import frame_boxes, mask_boxes, pixel_to_cell_boxes, shift_boxes, union_boxes
 from rmnet.warp import backward_warp
@@ -42,6 +43,7 @@ def propagate(
     *,
     flow: Flow,
     regional: bool,
+    workspace: Workspace,
 ) -> tuple[Tensor, Tensor]:
     """Memorize the previous frame, then find its objects in the next one.
 
@@ -55,6 +57,7 @@ def propagate(
         flow: None for TinyFlowNet, "none" to look around the previous mask, or a function of the
             two frames (next, previous).
         regional: Whether to run encoders and decoder on regions alone.
+        workspace: For activations; nothing of it is in use afterwards.
 
     Returns:
         Probabilities (N, H, W) float32 of each object against background, and where each was
@@ -69,31 +72,33 @@ def propagate(
 
     query_boxes = pixel_to_cell_boxes(shift_boxes(search, padding.left, padding.top))
     # Released code: boxes in memory on the padded frame, of the search on the unpadded one.
-    memory_boxes = pixel_to_cell_boxes(_memory_boxes(config, padding.add(masks)))
-
-    bank.write(
-        previous.index,
-        *network.encode_memory(
-            padding.add(previous_image), padding.add(masks), memory_boxes, regional=regional
-        ),
-        memory_boxes,
-        given=bool(previous.estimate.given),
-    )
-
-    seen = network.encode_query(padding.add(image), query_boxes, regional=regional)
-    memory = bank.view()
-    read = best_match_read if config.search_region == "best_match" else regional_read
-    readout = read(
-        seen.features.key.expand(len(masks), -1, -1, -1),
-        memory.key,
-        memory.value,
-        query_boxes,
-        memory.boxes,
-        present=memory.present,
-        semantics=config.read,
-        scale=config.score_scale,
-    )
-    decoded = network.decode(readout, seen, query_boxes, regional=regional)
+    padded = padding.add(masks)
+    memory_boxes = pixel_to_cell_boxes(_memory_boxes(config, padded))
+    with workspace.scope():
+        bank.write(
+            previous.index,
+            *network.encode_memory(
+                padding.add(previous_image), padded, memory_boxes, regional=regional
+            ),
+            memory_boxes,
+            given=bool(previous.estimate.given),
+        )
+    del padded
+    with workspace.scope():
+        seen = network.encode_query(padding.add(image), query_boxes, regional=regional)
+        memory = bank.view()
+        read = best_match_read if config.search_region == "best_match" else regional_read
+        readout = read(
+            seen.features.key.expand(len(masks), -1, -1, -1),
+            memory.key,
+            memory.value,
+            query_boxes,
+            memory.boxes,
+            present=memory.present,
+            semantics=config.read,
+            scale=config.score_scale,
+        )
+        decoded = network.decode(readout, seen, query_boxes, regional=regional)
     return padding.remove(decoded), search
 
 

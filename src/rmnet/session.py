@@ -31,6 +31,7 @@ from rmnet.image import network_size, resize
 from rmnet.masks import ObjectMasks, parse_mask
 from rmnet.memory import MemoryBank
 from rmnet.network.inference import InferenceNetwork
+from rmnet.network.workspace import Workspace
 from rmnet.propagate import Flow, KnownFrame, propagate
 from rmnet.results import FrameSegmentation
 from rmnet.segmentation import blank, segment
@@ -96,6 +97,7 @@ class TrackingSession:
         self._bank = MemoryBank(memory)
         self._next_index = first_index
         self._last: LastFrame | None = None
+        self._workspace: Workspace | None = None  # held, so that it is there for the next step
 
     @classmethod
     def load(
@@ -234,6 +236,7 @@ class TrackingSession:
         if last is None or not last.known.estimate.object_ids:
             estimate = Estimate.empty(size, self._device)
         else:
+            self._workspace = Workspace.of_this_thread()
             with self._autocast():
                 predicted, regions = propagate(
                     self._network,
@@ -242,6 +245,7 @@ class TrackingSession:
                     small,
                     flow=self._flow,
                     regional=self._regional,
+                    workspace=self._workspace,
                 )
             # Laid out anew: how values lie in memory may decide a last bit, and a session that
             # was saved has no such past.

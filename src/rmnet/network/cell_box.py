@@ -45,13 +45,6 @@ class CellBox(NamedTuple):
         x0, y0, x1, y1 = (scale * i for i in self)
         return planes[..., y0:y1, x0:x1]
 
-    def paste(self, part: Tensor, height: int, width: int, scale: int = 1) -> Tensor:
-        """The reverse of `cut`: (B, C, scale * height, scale * width) with zeros around."""
-        shape = (part.shape[0], scale * height, scale * width, part.shape[1])
-        whole = part.new_zeros(shape).permute(0, 3, 1, 2)  # channels last in memory
-        self.cut(whole, scale).copy_(part)
-        return whole
-
 
 def union(boxes: Iterable[CellBox]) -> CellBox:
     """The smallest box that holds all; empty ones add nothing."""

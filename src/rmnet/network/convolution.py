@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rmnet.network.workspace import new_activation, scratch
 from rmnet.ops.convolution import conv3x3, fits, why_pytorch
 
 
 class Convolution(nn.Module):
     """relu(conv(relu(x)) + residual), whichever of the rectifiers and the sum are asked for.
 
-    By the native operator where that is faster, else by PyTorch.
+    By the native operator where that is faster, as a matrix product if it is one, else by
+    PyTorch.
 
     Args:
         conv: Its weights are shared, not copied, unless they have to be changed.
@@ -29,11 +31,12 @@ class Convolution(nn.Module):
         weight = conv.weight.detach()
         by_pytorch = why_pytorch(weight.device, dtype, conv.in_channels, conv.out_channels)
         self.is_native = by_pytorch is None and fits(conv)
+        self.is_product = by_pytorch is None and _is_pointwise(conv)
         self.bias = None if conv.bias is None else conv.bias.detach()
         self.scale = None
         if norm is not None:
             self.scale, self.bias = _as_scale_and_bias(norm, self.bias)
-            if not self.is_native:  # PyTorch's has no scale
+            if not (self.is_native or self.is_product):
                 weight, self.scale = _scaled(weight, self.scale), None
         self.weight = weight
         self.stride, self.padding = conv.stride, conv.padding
@@ -46,7 +49,10 @@ class Convolution(nn.Module):
         residual: Tensor | None = None,
         relu: bool = False,
     ) -> Tensor:
-        """(B, C, H, W) to (B, K, H', W'); `residual`, of that shape, may be overwritten."""
+        """(B, C, H, W) to (B, K, H', W'), perhaps in the workspace.
+
+        `residual`, of the result's shape, may be where the result is written.
+        """
         if self.is_native:
             return conv3x3(
                 x,
@@ -56,13 +62,38 @@ class Convolution(nn.Module):
                 residual=residual,
                 relu_input=relu_input,
                 relu_output=relu,
-                out=residual,
+                out=self._room(x) if residual is None else residual,
+                scratch=scratch(),
             )
         x = F.relu(x) if relu_input else x
-        y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
-        if residual is not None:
-            y += residual
+        if self.is_product:
+            y = self._multiply(x, residual)
+        else:
+            y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+            if residual is not None:
+                y += residual
         return F.relu(y, inplace=True) if relu else y
+
+    def _multiply(self, x: Tensor, residual: Tensor | None) -> Tensor:
+        """Multiply pixels by weights, straight onto what is to be added."""
+        weight = self.weight.flatten(1)
+        weight = weight if self.scale is None else weight * self.scale[:, None]
+        y = self._room(x) if residual is None else residual
+        pixels, sums = (image.movedim(1, -1).flatten(0, -2) for image in (x, y))
+        if residual is None:
+            torch.mm(pixels, weight.T, out=sums)
+        else:
+            sums.addmm_(pixels, weight.T)
+        if self.bias is not None:
+            sums += self.bias
+        return y
+
+    def _room(self, x: Tensor) -> Tensor:
+        return new_activation((len(x), len(self.weight), *x.shape[2:]))
+
+
+def _is_pointwise(conv: nn.Conv2d) -> bool:
+    return conv.kernel_size == (1, 1) and conv.stride == (1, 1) and conv.groups == 1
 
 
 def _as_scale_and_bias(norm: nn.BatchNorm2d, bias: Tensor | None) -> tuple[Tensor, Tensor]:

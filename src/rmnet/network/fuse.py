@@ -9,11 +9,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rmnet.network.convolution import Convolution
-from rmnet.network.decoder import ResidualBlock
+from rmnet.network.decoder import Refinement, ResidualBlock
 from rmnet.network.encoders import Encoder, MemoryEncoder
 from rmnet.network.rmnet import RMNet
+from rmnet.network.workspace import new_activation, temporaries
 
 
 def fused(network: RMNet, dtype: torch.dtype) -> RMNet:
@@ -42,13 +44,8 @@ def fused(network: RMNet, dtype: torch.dtype) -> RMNet:
         entry=convolution(decoder.entry),
         entry_block=FusedResidualBlock(decoder.entry_block, convolution),
     )
-    for step in (decoder.refine8, decoder.refine4):
-        _replace(
-            step,
-            skip=convolution(step.skip),
-            skip_block=FusedResidualBlock(step.skip_block, convolution),
-            merge_block=FusedResidualBlock(step.merge_block, convolution),
-        )
+    for name in ("refine8", "refine4"):
+        _replace(decoder, **{name: FusedRefinement(getattr(decoder, name), convolution)})
     return result.eval().requires_grad_(False)
 
 
@@ -71,9 +68,10 @@ class FusedStageBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, width, H/stride, W/stride)."""
         shortcut = x if self.shortcut is None else self.shortcut(x)
-        for conv in self.inner:
-            x = conv(x, relu=True)
-        return self.last(x, residual=shortcut, relu=True)
+        with temporaries():
+            for conv in self.inner:
+                x = conv(x, relu=True)
+            return self.last(x, residual=shortcut, relu=True)
 
 
 class FusedResidualBlock(nn.Module):
@@ -86,7 +84,41 @@ class FusedResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, C, H, W) to the same, perhaps in its place."""
-        return self.conv2(self.conv1(x, relu_input=True, relu=True), residual=x)
+        with temporaries():
+            return self.conv2(self.conv1(x, relu_input=True, relu=True), residual=x)
+
+
+class FusedRefinement(nn.Module):
+    """A step of the decoder."""
+
+    def __init__(self, step: Refinement, convolution: Callable[..., Convolution]) -> None:
+        super().__init__()
+        self.skip = convolution(step.skip)
+        self.skip_block = FusedResidualBlock(step.skip_block, convolution)
+        self.project = None if step.project is None else convolution(step.project)
+        self.merge_block = FusedResidualBlock(step.merge_block, convolution)
+
+    def skip_features(self, features: Tensor) -> Tensor:
+        """What this step takes from the frame alone; (B, width, H, W)."""
+        return self.skip_block(self.skip(features))
+
+    def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
+        """Merge coarse (n, C, H/2, W/2) with skip (n or 1, width, H, W)."""
+        if self.project is not None:
+            coarse = self.project(coarse)
+        merged = _doubled(coarse)
+        merged += skip  # in place: these are the largest activations that there are
+        return self.merge_block(merged)
+
+
+def _doubled(x: Tensor) -> Tensor:
+    """(n, C, H, W) at twice the size, in the workspace if it may be."""
+    if x.device.type != "cpu" or x.dtype != torch.float32:
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    *rows, height, width = x.shape
+    size = 2 * height, 2 * width
+    out = new_activation((*rows, *size))
+    return torch.ops.aten.upsample_bilinear2d.out(x, size, align_corners=False, out=out)
 
 
 def _fold_stem(encoder: Encoder, convolution: Callable[..., Convolution]) -> None:

@@ -14,6 +14,7 @@ from rmnet.network.encoders import KeyValueHead, other_objects
 from rmnet.network.fuse import fused
 from rmnet.network.halo import encoder_halo, last_stage_halo
 from rmnet.network.rmnet import QueryFeatures, RMNet, object_probabilities
+from rmnet.network.workspace import new_zeros, temporaries
 
 HEAD_HALO = 1  # cells around a box that its keys and values depend on: convolutions of 3x3
 # Cells around a region that `regional` computes with it, so that what is inside hardly notices
@@ -62,7 +63,7 @@ class InferenceNetwork:
         return other
 
     def encode_query(self, image: Tensor, boxes: Tensor, *, regional: bool) -> SeenFrame:
-        """Encode the frame to be segmented.
+        """Encode the frame to be segmented; what is returned may lie in the workspace.
 
         Args:
             image: (1, 3, H, W), normalised, 16 divides H and W.
@@ -96,7 +97,8 @@ class InferenceNetwork:
             regional: Whether to look there only.
 
         Returns:
-            Keys (N, h, w, ck) and values (N, h, w, cv); outside the boxes they mean nothing.
+            Keys (N, h, w, ck) and values (N, h, w, cv); outside the boxes they mean nothing. They
+            may lie in the workspace.
         """
         if self._is_batched(regional=regional):
             return self.network.encode_memory(image, masks[None])
@@ -108,16 +110,15 @@ class InferenceNetwork:
         views = [_view(box, whole, halo) for box in cells]
         joint = union(views)
         stem = encoder.stem(_cut_image(image, joint))
-        # All at once: were they made one by one, each would lie in a gap that the activations of the
-        # one before left, and those of the next would need new memory.
         keys, values = _zeros(head, len(masks), whole, stem)
         for row, (box, view) in enumerate(zip(cells, views, strict=True)):
-            f16 = encoder(
-                view.seen_from(joint).cut(stem, STRIDE // 2),
-                _cut_image(masks[None, row : row + 1], view),
-                _cut_image(others[None, row : row + 1], view) if len(masks) > 1 else None,
-            ).f16
-            _on_cells(head, f16, box, view, keys[row], values[row])
+            with temporaries():
+                f16 = encoder(
+                    view.seen_from(joint).cut(stem, STRIDE // 2),
+                    _cut_image(masks[None, row : row + 1], view),
+                    _cut_image(others[None, row : row + 1], view) if len(masks) > 1 else None,
+                ).f16
+                _on_cells(head, f16, box, view, keys[row], values[row])
         return keys, values
 
     def decode(self, readout: Tensor, seen: SeenFrame, boxes: Tensor, *, regional: bool) -> Tensor:
@@ -140,17 +141,15 @@ class InferenceNetwork:
         size = STRIDE * height, STRIDE * width
         decoded = readout.new_zeros((len(boxes), *size), dtype=torch.float32)
         for row, corners in enumerate(boxes.tolist()):
-            read = readout[row : row + 1].movedim(-1, 1)
             box = CellBox(*corners)
             view = _view(box, seen.view, DECODER_HALO) if regional else whole
-            region = box.seen_from(view)
-            shown = region.paste(box.cut(value), *view.shape)
             inside = view.seen_from(seen.view)
-            logits = self.network.decoder(
-                torch.cat((view.cut(read), shown), dim=1),
-                inside.cut(skip8, 2),
-                inside.cut(skip4, 4),
-            )
+            with temporaries():
+                logits = self.network.decoder(
+                    _joined(readout[row : row + 1].movedim(-1, 1), value, box, view),
+                    inside.cut(skip8, 2),
+                    inside.cut(skip4, 4),
+                )
             view.cut(decoded[row], STRIDE).copy_(object_probabilities(logits)[0])
         return decoded
 
@@ -176,8 +175,24 @@ def _cut_image(planes: Tensor, view: CellBox) -> Tensor:
 def _zeros(head: KeyValueHead, rows: int, whole: CellBox, like: Tensor) -> tuple[Tensor, Tensor]:
     """Keys (rows, h, w, ck) and values (rows, h, w, cv) of nothing."""
     widths = len(head.key.weight), len(head.value.weight)
-    key, value = (like.new_zeros((rows, *whole.shape, width)) for width in widths)
+    key, value = (new_zeros((rows, *whole.shape, width), like) for width in widths)
     return key, value
+
+
+def _joined(read: Tensor, value: Tensor, box: CellBox, view: CellBox) -> Tensor:
+    """What the decoder of an object sees of a view, channels last in memory.
+
+    Args:
+        read: (1, cv, h, w), what its memory said.
+        value: (1, cv, h, w), the query's own.
+        box: Where the query's own is seen.
+        view: What is decoded.
+    """
+    width = read.shape[1]
+    joined = new_zeros((1, *view.shape, 2 * width), read).movedim(-1, 1)
+    joined[:, :width] = view.cut(read)
+    box.seen_from(view).cut(joined[:, width:]).copy_(box.cut(value))
+    return joined
 
 
 def _on_cells(
@@ -198,4 +213,5 @@ def _on_cells(
     around = box.widened(HEAD_HALO, view)
     part, inside = around.seen_from(view).cut(f16), box.seen_from(around)
     for whole, conv in ((key, head.key), (value, head.value)):
-        box.cut(whole.movedim(-1, 0)).copy_(inside.cut(conv(part))[0])
+        with temporaries():
+            box.cut(whole.movedim(-1, 0)).copy_(inside.cut(conv(part))[0])

@@ -27,6 +27,7 @@ def conv3x3(
     relu_input: bool = False,
     relu_output: bool = False,
     out: Tensor | None = None,
+    scratch: Tensor | None = None,
     instruction_set: str = "best",
 ) -> Tensor:
     """Convolve with 3x3 filters, stride 1 and padding 1, in float32 on a CPU.
@@ -48,6 +49,8 @@ def conv3x3(
         relu_output: Rectify the result, after bias and residual were added.
         out: (B, K, H, W) float32, channels innermost: where the result is written. May be the
             residual, but nothing of x.
+        scratch: (size,) float32, contiguous: room for what comes in between, used if it is large
+            enough; without it, memory is allocated. For K and C of 256 and two threads, 16 MB.
         instruction_set: "best", "avx512", "avx2" or "portable".
 
     Returns:
@@ -56,12 +59,12 @@ def conv3x3(
     Raises:
         ValueError: shapes, dtypes or devices do not agree, or a gradient is wanted.
     """
-    _check(x, weight, scale, bias, residual, out)
+    _check(x, weight, scale, bias, residual, out, scratch)
     if out is None:
         shape = (x.shape[0], weight.shape[0], *x.shape[2:])
         out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     torch.ops.rmnet.conv3x3(
-        out, x, weight, scale, bias, residual, relu_input, relu_output, instruction_set
+        out, x, weight, scale, bias, residual, relu_input, relu_output, instruction_set, scratch
     )
     return out
 
@@ -111,9 +114,11 @@ def _check(
     bias: Tensor | None,
     residual: Tensor | None,
     out: Tensor | None,
+    scratch: Tensor | None,
 ) -> None:
     vectors, results = {"scale": scale, "bias": bias}, {"residual": residual, "out": out}
-    for name, tensor in {"x": x, "weight": weight, **vectors, **results}.items():
+    others = {"x": x, "weight": weight, "scratch": scratch}
+    for name, tensor in {**others, **vectors, **results}.items():
         if tensor is None:
             continue
         _check_float32(name, tensor)
@@ -140,6 +145,8 @@ def _check(
             f"out has strides {out.stride()}; accepted: 1 for channels; allocate it with "
             "memory_format=torch.channels_last"
         )
+    if scratch is not None and not scratch.is_contiguous():
+        raise ValueError(f"scratch has strides {scratch.stride()}; accepted: torch.empty(size)")
 
 
 def _check_float32(name: str, tensor: Tensor) -> None:
