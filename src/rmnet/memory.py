@@ -63,7 +63,7 @@ class MemoryBank:
             room *= 2
         room = room if policy.max_frames is None else min(room, policy.max_frames)
         bank._slots = [replace(slot) for slot in slots]
-        bank._storage = MemoryView(*(_grown(x, 1, room) for x in view))
+        bank._storage = MemoryView(*(_with_room(x, room) for x in view))
         return bank
 
     @property
@@ -129,7 +129,7 @@ class MemoryBank:
         """Make room for `count` more objects, last, absent from every frame so far."""
         if count and self._storage is not None:
             n = self._storage.present.shape[0]
-            self._storage = MemoryView(*(_grown(x, 0, n + count) for x in self._storage))
+            self._storage = MemoryView(*(_with_objects(x, n + count) for x in self._storage))
 
     def keep_objects(self, rows: list[int]) -> None:
         """Keep only these objects, in this order, and only frames that have one of them."""
@@ -142,7 +142,7 @@ class MemoryBank:
         if 0 < len(slots) < len(in_use):
             order = torch.tensor(slots, device=index.device)
             room = self._storage.present.shape[1]
-            storage = MemoryView(*(_grown(x.index_select(1, order), 1, room) for x in storage))
+            storage = MemoryView(*(_with_room(x.index_select(1, order), room) for x in storage))
         # Only now, when nothing can fail any more: memory may have been full until here.
         self._slots = [self._slots[number] for number in slots]
         self._storage = storage if slots else None
@@ -169,22 +169,27 @@ class MemoryBank:
         if self._storage is None:
             n = key.shape[0]
             self._storage = MemoryView(
-                key=key.new_zeros((n, room, *key.shape[1:])),
-                value=value.new_zeros((n, room, *value.shape[1:])),
+                key=key.new_empty((n, room, *key.shape[1:])),
+                value=value.new_empty((n, room, *value.shape[1:])),
                 boxes=torch.zeros((n, room, 4), dtype=torch.int32, device=key.device),
                 present=torch.zeros((n, room), dtype=torch.bool, device=key.device),
             )
         else:
-            self._storage = MemoryView(*(_grown(x, 1, room) for x in self._storage))
+            self._storage = MemoryView(*(_with_room(x, room) for x in self._storage))
         return self._storage
 
 
-def _grown(x: Tensor, dim: int, length: int) -> Tensor:
-    """A copy with zeros appended along `dim` up to `length`."""
-    shape = list(x.shape)
-    shape[dim] = length
-    grown = x.new_zeros(shape)
-    grown.narrow(dim, 0, x.shape[dim]).copy_(x)
+def _with_objects(x: Tensor, count: int) -> Tensor:
+    """A copy (count, ...) with zeros for objects that come last."""
+    grown = x.new_zeros((count, *x.shape[1:]))
+    grown[: len(x)] = x
+    return grown
+
+
+def _with_room(x: Tensor, slots: int) -> Tensor:
+    """A copy (n, slots, ...); what is not yet in use is not touched, and so takes no memory."""
+    grown = x.new_empty((len(x), slots, *x.shape[2:]))
+    grown[:, : x.shape[1]] = x
     return grown
 
 
