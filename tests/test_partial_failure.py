@@ -461,6 +461,8 @@ def test_ctrl_c_keeps_what_is_written(command, tmp_path, folder):
         [sys.executable, "-c", "import sys, rmnet.cli; sys.exit(rmnet.cli.main())", *command,
          "--rle", str(tmp_path / "out.json")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell's background jobs, of which this may be one, ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 no threads
     )  # fmt: skip
     out = tmp_path / "out"
     while process.poll() is None and not (out / "5.png").exists():
