@@ -295,6 +295,22 @@ def test_the_module_computes_what_the_convolution_did():
         assert not convolve.state_dict()
 
 
+@needs_native_op
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_1x1_convolution_is_a_product_whatever_the_layout(layout):
+    x, weight, bias, residual = random_case(batch=2, channels=36)
+    conv = nn.Conv2d(36, 40, 1)
+    conv.load_state_dict({"weight": weight[:, :, :1, :1], "bias": bias})
+    convolve = Convolution(conv, dtype=torch.float32)
+    assert convolve.is_product
+    plain = F.conv2d(x.double(), weight[:, :, :1, :1].double(), bias.double())
+    x, residual = (image.contiguous(memory_format=layout) for image in (x, residual))
+    with torch.no_grad():
+        assert_close(convolve(x), plain)
+        want = (plain + residual).relu()
+        assert_close(convolve(x, residual=residual, relu=True), want)
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -78,15 +78,16 @@ class Convolution(nn.Module):
         """Multiply pixels by weights, straight onto what is to be added."""
         weight = self.weight.flatten(1)
         weight = weight if self.scale is None else weight * self.scale[:, None]
-        y = self._room(x) if residual is None else residual
-        pixels, sums = (image.movedim(1, -1).flatten(0, -2) for image in (x, y))
+        y = (self._room(x) if residual is None else residual).movedim(1, -1)
+        # Views, but for images that are laid out in other ways: then what is returned is a copy.
+        pixels, sums = x.movedim(1, -1).flatten(0, -2), y.flatten(0, -2)
         if residual is None:
             torch.mm(pixels, weight.T, out=sums)
         else:
             sums.addmm_(pixels, weight.T)
         if self.bias is not None:
             sums += self.bias
-        return y
+        return sums.view(y.shape).movedim(-1, 1)
 
     def _room(self, x: Tensor) -> Tensor:
         return new_activation((len(x), len(self.weight), *x.shape[2:]))
