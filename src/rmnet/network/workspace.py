@@ -70,7 +70,7 @@ class Workspace:
         while slab < len(self._slabs) and start + size > self._slabs[slab].numel():
             slab, start = slab + 1, 0
         if slab == len(self._slabs):
-            self._slabs.append(torch.empty(max(size, SLAB), dtype=torch.float32))
+            self._slabs.append(torch.empty(max(size, SLAB), dtype=torch.float32, device="cpu"))
         return slab, start
 
 
@@ -83,7 +83,9 @@ def new_activation(shape: Sequence[int]) -> Tensor:
     batch, channels, height, width = shape
     workspace = _current.get()
     if workspace is None:
-        return torch.empty(tuple(shape), memory_format=torch.channels_last)
+        return torch.empty(
+            tuple(shape), dtype=torch.float32, device="cpu", memory_format=torch.channels_last
+        )
     return workspace.take(prod(shape)).view(batch, height, width, channels).movedim(-1, 1)
 
 
