@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from phases import MarginRanges
 from render import Clips
 from rmnet.aggregation import soft_aggregate
 from rmnet.image import normalise
+from rmnet.network.blocks import BasicBlock, Bottleneck
 from rmnet.network.decoder import ResidualBlock
 from rmnet.network.rmnet import QueryFeatures, RMNet
 from rmnet.ops import regional_read

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast, get_args
 
 from rmnet.errors import ConfigError, shown
 
-Backbone = Literal["resnet50", "resnet18"]
+Backbone = Literal["resnet50", "resnet18", "efficientnet_lite0"]
 ReadSemantics = Literal["zeroed", "excluded"]
 LostRegion = Literal["frame", "empty"]
 MemoryRegion = Literal["mask", "frame"]
@@ -39,6 +39,15 @@ MAX_WIDTH = 16_384  # channels
 MAX_DEPTH = 256  # residual blocks of a stage
 MAX_PIXELS = 2**24  # of a margin, an area or a side
 
+# Stem, widths and depths of a backbone that comes in one size. Source: EfficientNet-Lite0.
+FIXED_SHAPES = {
+    "efficientnet_lite0": {
+        "stem_width": 32,
+        "stage_widths": (24, 40, 112),
+        "stage_depths": (3, 2, 6),
+    }
+}
+
 # Network geometry: fixed by the strides of the encoders, not a choice.
 STRIDE = 16  # px a cell; the encoders end at stride 16
 FLOW_STRIDE = 64  # px; TinyFlowNet halves its input, then strides by 32
@@ -52,9 +61,10 @@ class RMNetConfig:
     Saved as `config.json` beside `model.safetensors`.
 
     Attributes:
-        backbone: Residual block of both encoders: "resnet50" has bottlenecks, "resnet18" basic
-            blocks (torchvision's own).
-        stem_width: Channels after the first 7x7 convolution, stride 2.
+        backbone: Kind of both encoders: "resnet50" is built of bottlenecks, "resnet18" of basic
+            blocks, both at any widths and depths; "efficientnet_lite0" of inverted residuals, and
+            accepts its own widths and depths only.
+        stem_width: Channels after the first convolution, stride 2.
         stage_widths: Channels out of the stages at strides 4, 8 and 16 (f4, f8, f16).
         stage_depths: Residual blocks in each of those stages.
         key_width: Channels of a key (ck). Paper: C/8 = 128.
@@ -139,6 +149,12 @@ class RMNetConfig:
             raise ConfigError(f"mask_threshold is {shown(threshold)}; accepted: a number in (0, 1)")
         if not 0 < threshold < 1:
             raise ConfigError(f"mask_threshold is {shown(threshold)}; accepted: a number in (0, 1)")
+        for name, value in FIXED_SHAPES.get(self.backbone, {}).items():
+            if getattr(self, name) != value:
+                raise ConfigError(
+                    f"backbone is {self.backbone!r}, but {name} is {getattr(self, name)}; "
+                    f"accepted beside it: {value}"
+                )
         if self.backbone == "resnet50" and any(width % 4 for width in self.stage_widths):
             raise ConfigError(
                 f"stage_widths is {self.stage_widths}; bottlenecks of resnet50 need multiples of 4"

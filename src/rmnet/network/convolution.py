@@ -39,7 +39,7 @@ class Convolution(nn.Module):
             if not (self.is_native or self.is_product):
                 weight, self.scale = _scaled(weight, self.scale), None
         self.weight = weight
-        self.stride, self.padding = conv.stride, conv.padding
+        self.stride, self.padding, self.groups = conv.stride, conv.padding, conv.groups
 
     def forward(
         self,
@@ -48,10 +48,11 @@ class Convolution(nn.Module):
         relu_input: bool = False,
         residual: Tensor | None = None,
         relu: bool = False,
+        out: Tensor | None = None,
     ) -> Tensor:
         """(B, C, H, W) to (B, K, H', W'), perhaps in the workspace.
 
-        `residual`, of the result's shape, may be where the result is written.
+        The result may be written to `residual`, of its shape, or else, without one, to `out`.
         """
         if self.is_native:
             return conv3x3(
@@ -62,23 +63,23 @@ class Convolution(nn.Module):
                 residual=residual,
                 relu_input=relu_input,
                 relu_output=relu,
-                out=self._room(x) if residual is None else residual,
+                out=self._room(x, out) if residual is None else residual,
                 scratch=scratch(),
             )
         x = F.relu(x) if relu_input else x
         if self.is_product:
-            y = self._multiply(x, residual)
+            y = self._multiply(x, residual, out)
         else:
-            y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+            y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
             if residual is not None:
                 y += residual
         return F.relu(y, inplace=True) if relu else y
 
-    def _multiply(self, x: Tensor, residual: Tensor | None) -> Tensor:
+    def _multiply(self, x: Tensor, residual: Tensor | None, out: Tensor | None) -> Tensor:
         """Multiply pixels by weights, straight onto what is to be added."""
         weight = self.weight.flatten(1)
         weight = weight if self.scale is None else weight * self.scale[:, None]
-        y = (self._room(x) if residual is None else residual).movedim(1, -1)
+        y = (self._room(x, out) if residual is None else residual).movedim(1, -1)
         # Views, but for images that are laid out in other ways: then what is returned is a copy.
         pixels, sums = x.movedim(1, -1).flatten(0, -2), y.flatten(0, -2)
         if residual is None:
@@ -89,7 +90,9 @@ class Convolution(nn.Module):
             sums += self.bias
         return sums.view(y.shape).movedim(-1, 1)
 
-    def _room(self, x: Tensor) -> Tensor:
+    def _room(self, x: Tensor, out: Tensor | None) -> Tensor:
+        if out is not None:
+            return out
         return new_activation((len(x), len(self.weight), *x.shape[2:]))
 
 

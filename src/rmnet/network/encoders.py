@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rmnet.config import RMNetConfig
+from rmnet.network.backbones import build_backbone
 
 
 class Features(NamedTuple):
@@ -19,18 +19,17 @@ class Features(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """A ResNet up to stride 16, its stem left open for the memory encoder to add masks to."""
+    """A backbone to stride 16, its stem left open for the memory encoder to add masks to."""
 
     def __init__(self, config: RMNetConfig) -> None:
         super().__init__()
-        width4, width8, width16 = config.stage_widths
-        depth4, depth8, depth16 = config.stage_depths
-        stem = config.stem_width
-        self.stem = nn.Conv2d(3, stem, kernel_size=7, stride=2, padding=3, bias=False)
-        self.stem_norm = nn.BatchNorm2d(stem)
-        self.stage4 = _residual_stage(config.backbone, stem, width4, depth4, stride=1)
-        self.stage8 = _residual_stage(config.backbone, width4, width8, depth8, stride=2)
-        self.stage16 = _residual_stage(config.backbone, width8, width16, depth16, stride=2)
+        backbone = build_backbone(config)
+        self.stem = backbone.stem
+        self.stem_norm = backbone.stem_norm
+        self.stem_activation = backbone.stem_activation
+        self.stage4 = backbone.stage4
+        self.stage8 = backbone.stage8
+        self.stage16 = backbone.stage16
 
     def stages(self, stem: Tensor) -> Features:
         """Features from the stem's output (B, stem_width, H/2, W/2), before its BatchNorm."""
@@ -39,9 +38,7 @@ class Encoder(nn.Module):
 
     def shallow_stages(self, stem: Tensor) -> tuple[Tensor, Tensor]:
         """f4 and f8 alone."""
-        # The maximum first: the rectifier then has a quarter of the pixels, and the same result.
-        x = F.max_pool2d(self.stem_norm(stem), kernel_size=3, stride=2, padding=1)
-        f4 = self.stage4(F.relu(x, inplace=True))
+        f4 = self.stage4(self.stem_activation(self.stem_norm(stem)))
         return f4, self.stage8(f4)
 
 
@@ -109,22 +106,3 @@ def tie_convolutions(target: nn.Module, source: nn.Module) -> None:
 
 def _mask_stem(width: int) -> nn.Conv2d:
     return nn.Conv2d(1, width, kernel_size=7, stride=2, padding=3, bias=False)
-
-
-def _residual_stage(
-    backbone: str, width_in: int, width: int, depth: int, *, stride: int
-) -> nn.Sequential:
-    """One stage of a ResNet, of torchvision's blocks, at any width."""
-    # Imported here so that `import rmnet` stays light.
-    from torchvision.models.resnet import BasicBlock, Bottleneck
-
-    block = {"resnet18": BasicBlock, "resnet50": Bottleneck}[backbone]
-    planes = width // block.expansion
-    shortcut = None
-    if stride != 1 or width_in != width:
-        shortcut = nn.Sequential(
-            nn.Conv2d(width_in, width, kernel_size=1, stride=stride, bias=False),
-            nn.BatchNorm2d(width),
-        )
-    first = block(width_in, planes, stride, shortcut)
-    return nn.Sequential(first, *(block(width, planes) for _ in range(depth - 1)))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rmnet.network.blocks import BasicBlock, Block, Bottleneck, InvertedResidual
 from rmnet.network.convolution import Convolution
 from rmnet.network.decoder import Refinement, ResidualBlock
 from rmnet.network.encoders import Encoder, MemoryEncoder
@@ -36,7 +37,7 @@ def fused(network: RMNet, dtype: torch.dtype) -> RMNet:
     for encoder in (result.query_encoder, result.memory_encoder):
         _fold_stem(encoder, convolution)
         for name in ("stage4", "stage8", "stage16"):
-            blocks = (FusedStageBlock(block, convolution) for block in getattr(encoder, name))
+            blocks = (_fused_block(block, convolution) for block in getattr(encoder, name))
             _replace(encoder, **{name: nn.Sequential(*blocks)})
     decoder = result.decoder
     _replace(
@@ -53,25 +54,48 @@ class FusedStageBlock(nn.Module):
     """A block of a ResNet's stage."""
 
     def __init__(
-        self,
-        block: Any,  # noqa: ANN401 torchvision's BasicBlock or Bottleneck
-        convolution: Callable[..., Convolution],
+        self, block: BasicBlock | Bottleneck, convolution: Callable[..., Convolution]
     ) -> None:
         super().__init__()
-        pairs = [(f"conv{i}", f"bn{i}") for i in (1, 2, 3) if hasattr(block, f"conv{i}")]
-        *inner, self.last = (
-            convolution(getattr(block, conv), getattr(block, norm)) for conv, norm in pairs
-        )
+        *inner, self.last = (convolution(conv, norm) for conv, norm in block.main_path())
         self.inner = nn.ModuleList(inner)
         self.shortcut = None if block.downsample is None else convolution(*block.downsample)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, width, H/stride, W/stride)."""
+        """(B, C, H, W) to (B, width, H/stride, W/stride), perhaps in the place of the input."""
         shortcut = x if self.shortcut is None else self.shortcut(x)
         with temporaries():
             for conv in self.inner:
                 x = conv(x, relu=True)
             return self.last(x, residual=shortcut, relu=True)
+
+
+class FusedInvertedResidual(nn.Module):
+    """A block of an EfficientNet's stage."""
+
+    def __init__(self, block: InvertedResidual, convolution: Callable[..., Convolution]) -> None:
+        super().__init__()
+        *activated, self.project = (convolution(conv, norm) for conv, norm in block.main_path())
+        self.activated = nn.ModuleList(activated)
+        self.stride = block.depthwise.stride[0]
+        self.has_shortcut = block.has_shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, width, H/stride, W/stride), perhaps in the place of the input."""
+        residual, out = x if self.has_shortcut else None, None
+        if residual is None and self.project.is_product:
+            size = (-(-side // self.stride) for side in x.shape[2:])
+            out = new_activation((len(x), len(self.project.weight), *size))
+        with temporaries():
+            for conv in self.activated:
+                x = F.relu6(conv(x), inplace=True)
+            return self.project(x, residual=residual, out=out)
+
+
+def _fused_block(block: Block, convolution: Callable[..., Convolution]) -> nn.Module:
+    if isinstance(block, InvertedResidual):
+        return FusedInvertedResidual(block, convolution)
+    return FusedStageBlock(block, convolution)
 
 
 class FusedResidualBlock(nn.Module):

@@ -7,32 +7,51 @@ equals what the whole frame would give.
 
 from __future__ import annotations
 
-from rmnet.config import RMNetConfig
+from typing import cast
 
-# Convolutions of 3x3 in a block; those of 1x1 carry nothing. Source: torchvision's ResNets.
-_CONVOLUTIONS = {"resnet18": 2, "resnet50": 1}
-_STEM = 2  # 7x7, stride 2, padding 3: two results on each side
+from torch import nn
 
-
-def encoder_halo(config: RMNetConfig) -> int:
-    """Outer cells of f16 that the edge of a cropped image makes wrong."""
-    edge = _strided(_STEM)  # the pooling
-    depth4, depth8, depth16 = (
-        depth * _CONVOLUTIONS[config.backbone] for depth in config.stage_depths
-    )
-    edge += depth4
-    edge = _strided(edge) + depth8 - 1
-    return _strided(edge) + depth16 - 1
+from rmnet.network.blocks import BasicBlock, Bottleneck, InvertedResidual
+from rmnet.network.encoders import Encoder, MemoryEncoder
 
 
-def last_stage_halo(config: RMNetConfig) -> int:
-    """Outer cells of f16 that the edge of a cropped f8 makes wrong."""
-    return _strided(0) + config.stage_depths[-1] * _CONVOLUTIONS[config.backbone] - 1
+def encoder_halo(encoder: Encoder) -> int:
+    """Return how many outer cells of f16 the edge of a cropped image makes wrong."""
+    edge = wrong_results(encoder.stem, 0)
+    if isinstance(encoder, MemoryEncoder):  # both mask stems have one shape
+        edge = max(edge, wrong_results(encoder.mask_stem, 0))
+    for part in (encoder.stem_activation, encoder.stage4, encoder.stage8, encoder.stage16):
+        edge = wrong_results(part, edge)
+    return edge
 
 
-def _strided(edge: int) -> int:
-    """Wrong results of a 3x3 of stride 2, padding 1, where the first `edge` it sees are wrong.
+def wrong_results(layer: nn.Module, edge: int) -> int:
+    """Return how many outer results of a layer are wrong.
 
-    Result i sees 2i - 1 to 2i + 1, and is wrong if 2i - 1 < edge.
+    Args:
+        layer: A convolution, a pooling, a block, or several in a row; any other layer is taken to
+            work on each position by itself.
+        edge: Number of outer rows and columns of its input that are wrong; 0 if the input merely
+            ends there.
     """
-    return edge // 2 + 1
+    if isinstance(layer, BasicBlock | Bottleneck | InvertedResidual):
+        # A shortcut reaches no further: it works on each position by itself.
+        for conv, _ in layer.main_path():
+            edge = wrong_results(conv, edge)
+        return edge
+    if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
+        stride, padding = (_side(x) for x in (layer.stride, layer.padding))
+        reach = _side(layer.dilation) * (_side(layer.kernel_size) - 1)
+        # Result i sees inputs i * stride - padding to that + reach. At the near side those below
+        # `edge` are wrong, at the far side those from the size - edge on.
+        near = -(-(edge + padding) // stride)
+        far = (edge + reach - padding) // stride
+        return max(near, far)
+    for part in layer.children():
+        edge = wrong_results(part, edge)
+    return edge
+
+
+def _side(size: int | str | tuple[int, ...]) -> int:
+    """Return a setting of a layer, which is the same in both directions."""
+    return size if isinstance(size, int) else cast("tuple[int, ...]", size)[0]

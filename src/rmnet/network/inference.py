@@ -12,7 +12,7 @@ from rmnet.config import STRIDE, RMNetConfig
 from rmnet.network.cell_box import CellBox, union
 from rmnet.network.encoders import KeyValueHead, other_objects
 from rmnet.network.fuse import fused
-from rmnet.network.halo import encoder_halo, last_stage_halo
+from rmnet.network.halo import encoder_halo, wrong_results
 from rmnet.network.rmnet import QueryFeatures, RMNet, object_probabilities
 from rmnet.network.workspace import new_zeros, temporaries
 
@@ -52,8 +52,8 @@ class InferenceNetwork:
         self.device = next(network.parameters()).device
         self.network = fused(network, dtype)
         self.flow = self.network.flow
-        self._exact_halo = HEAD_HALO + encoder_halo(self.config)
-        self._exact_last_halo = HEAD_HALO + last_stage_halo(self.config)
+        self._exact_halo = HEAD_HALO + encoder_halo(network.memory_encoder)
+        self._exact_last_halo = HEAD_HALO + wrong_results(network.query_encoder.stage16, 0)
 
     def with_config(self, config: RMNetConfig) -> InferenceNetwork:
         """The same modules under another configuration, one of the same shapes."""
