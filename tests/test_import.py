@@ -48,10 +48,11 @@ json.dump(sorted({LAZY_PACKAGES!r} & {{name.split(".")[0] for name in sys.module
 
 REPORT_SECONDS = """
 import time, torch
-start = time.perf_counter()
-from rmnet import *
-print(time.perf_counter() - start)
+start = time.process_time()  # not the clock's: others may use the processor meanwhile
+CODE
+print(time.process_time() - start)
 """
+FROM_PRETRAINED = "import rmnet; rmnet.RMNetSegmenter.from_pretrained(device='cpu')"
 
 REPORT_CHANGED_SETTINGS = """
 import json, locale, os, random, signal, sys, warnings
@@ -119,6 +120,14 @@ def settings_changed_by(code: str) -> list[str]:
     return json.loads(run_fresh(REPORT_CHANGED_SETTINGS.replace("CODE", code)).stdout)
 
 
+def least_seconds(code: str) -> float:
+    """Time that code takes after `import torch`: the only times in the tests, promised to users."""
+    seconds = []
+    while len(seconds) < 3 and min(seconds, default=1.0) >= 0.5:  # busy machines get three tries
+        seconds.append(float(run_fresh(REPORT_SECONDS.replace("CODE", code)).stdout))
+    return min(seconds)
+
+
 def test_import_loads_no_video_plotting_or_hub_package():
     assert lazy_packages_loaded_by("from rmnet import *") == []
 
@@ -129,11 +138,17 @@ def test_the_check_for_lazy_packages_can_fail():
 
 
 def test_import_takes_under_half_a_second_over_torch():
-    # The one time in the tests: it is a promise to users. Busy machines get three tries.
-    seconds = []
-    while len(seconds) < 3 and min(seconds, default=1.0) >= 0.5:
-        seconds.append(float(run_fresh(REPORT_SECONDS).stdout))
-    assert min(seconds) < 0.5
+    assert least_seconds("from rmnet import *") < 0.5
+
+
+def test_weights_load_and_track_without_torchvision():
+    code = "import tiny; from rmnet import RMNetSegmenter; "
+    code += "RMNetSegmenter.from_pretrained(device='cpu').track(*tiny.clip(3, size=(32, 48)))"
+    assert lazy_packages_loaded_by(code) == []
+
+
+def test_loading_the_packaged_weights_takes_under_half_a_second_over_torch():
+    assert least_seconds(FROM_PRETRAINED) < 0.5
 
 
 def test_torch_waits_until_a_name_that_needs_it_is_used():
@@ -177,8 +192,8 @@ except ValueError:
 
 
 def test_loading_weights_tracking_and_saving_change_no_global_setting():
-    # Loaded before: torchvision and safetensors are others' business.
-    others = "import torchvision.models, safetensors.torch, einops; before = settings()"
+    # Loaded before: safetensors is others' business.
+    others = "import safetensors.torch, einops; before = settings()"
     assert settings_changed_by(others + TRACK) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import tempfile
@@ -9,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rmnet.errors import ConfigError, WeightsNotFoundError
 from rmnet.hub import (
@@ -204,16 +205,19 @@ def _fill(file: WeightFile) -> RMNet:
     """Build the network and copy exactly the file's tensors into it."""
     check_size(file)
     with torch.device("meta"):
-        network = RMNet(file.config).float()
-    check_fit(file, _unique_tensors(network))
-    network.to_empty(device="cpu")
-    filled = _unique_tensors(network)
-    with torch.no_grad():
-        # Copied, not assigned: the file is mapped, and may be replaced while the network lives.
-        for name, target in filled.items():
-            target.copy_(file.tensors[name])
+        empty = RMNet(file.config).float()
+    wanted = _unique_tensors(empty)
+    check_fit(file, wanted)
+    # Copied, not shared: the file is mapped, and may be replaced while the network lives.
+    filled = {name: file.tensors[name].to(meta.dtype, copy=True) for name, meta in wanted.items()}
     check_finite(filled, file.source)
-    return network.eval().requires_grad_(False)
+    # Not `to_empty`: on its way from meta tensors torch imports sympy, which takes a second.
+    places = {id(meta): _in_the_place_of(meta, filled[name]) for name, meta in wanted.items()}
+    return copy.deepcopy(empty, places).eval()
+
+
+def _in_the_place_of(meta: Tensor, tensor: Tensor) -> Tensor:
+    return nn.Parameter(tensor, requires_grad=False) if isinstance(meta, nn.Parameter) else tensor
 
 
 def _unique_tensors(network: RMNet) -> dict[str, Tensor]:
