@@ -38,11 +38,12 @@ def mask_boxes(
     height, width = masks.shape[-2:]
     x0, x1 = _extent(inside.any(dim=1), margin)
     y0, y1 = _extent(inside.any(dim=2), margin)
-    boxes = torch.stack((x0, y0, x1, y1), dim=1)
-    whole = (0, 0, width, height) if lost == "frame" else (0, 0, 0, 0)
     is_lost = inside.sum(dim=(1, 2)) < min_pixels
-    fallback = torch.tensor(whole, device=masks.device)
-    return torch.where(is_lost[:, None], fallback, boxes).to(torch.int32)
+    right, bottom = (width, height) if lost == "frame" else (0, 0)
+    # Numbers, not a tensor of them: that would be copied to the device, which waits.
+    sides = ((x0, 0), (y0, 0), (x1, right), (y1, bottom))
+    boxes = torch.stack([side.masked_fill(is_lost, number) for side, number in sides], dim=1)
+    return boxes.to(torch.int32)
 
 
 def _extent(hit: Tensor, margin: int | Tensor) -> tuple[Tensor, Tensor]:
