@@ -12,11 +12,11 @@ import numpy as np
 
 from pictures import Picture, Video, picture_of, read_labels, read_mask, read_video
 
-IMAGES = (".jpg", ".jpeg", ".png")
+IMAGES = (".jpg", ".jpeg", ".webp", ".png")
 
-EXPECTED = """accepted are folders that hold one of
-  [train/]stills-*/<pack>/*.jpg with .png label maps, [train/]davis/<clip>/*.jpg with .png masks
-      (or clips/<clip>/ in place of davis/<clip>/)
+EXPECTED = """accepted are folders that hold one of (.jpeg and .webp serve wherever .jpg does)
+  [train/]stills*/<pack>/*.jpg with .png label maps, [train/]clips/<clip>/*.jpg with .png masks
+      (or davis/<clip>/ in place of clips/<clip>/)
   images/*.jpg and ground_truth_mask/*.png                              (ECSSD)
   *.jpg and *.png of the same names, in the folder or in Imgs/          (MSRA10K)
   annotations/instances_*.json and <split>/*.jpg, or instances*.json and images/   (COCO)
@@ -57,7 +57,7 @@ def read_folder(root: Path, *, side: int | None, max_stills: int | None = None) 
 def _own(root: Path, side: int | None, limit: int | None) -> Found | None:
     found = Found()
     for base in (root, root / "train"):
-        for folder in sorted(base.glob("stills-*/*/")):
+        for folder in sorted(base.glob("stills*/*/")):
             pairs = _pairs(folder, limit)
             found.packs[folder.name] = [picture_of(i, read_labels(m), side) for i, m in pairs]
         for folder in sorted([*base.glob("davis/*/"), *base.glob("clips/*/")]):
@@ -174,13 +174,14 @@ def _pairs(folder: Path, limit: int | None) -> list[tuple[Path, Path]]:
 
 
 def _add_video(found: Found, frames: Path, masks: Path, side: int | None) -> None:
-    """Read a clip under its folder's name, which a second one of that name leaves."""
+    """Read a clip under its folder's name; the last of several with one name is taken."""
     same = frames == masks
     paths = [path for path in _images(frames) if not (same and path.suffix.lower() == ".png")]
     truth = [masks / f"{path.stem}.png" for path in paths]
     video = read_video(paths, [path if path.is_file() else None for path in truth], side)
     if video is not None:
-        found.videos[frames.name] = video
+        # The same clips of DAVIS 2016 are about with and without this before their names.
+        found.videos[frames.name.removeprefix("davis16-")] = video
 
 
 def _images(folder: Path) -> list[Path]:
