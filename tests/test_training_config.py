@@ -94,6 +94,10 @@ def test_wrong_phase_is_told_what_is_accepted(field, value, told):
         ("objects", [], "a list of numbers from 1"),
         ("real", 1.5, "from 0 to 1"),
         ("chance", -1, "values from 0"),
+        ("smallest", 4, "at least 8 px"),
+        ("jump", -1, "at least 0"),
+        ("blur", 2, "from 0 to 1"),
+        ("thin", -0.5, "from 0 to 1"),
         ("colour", None, "accepted: a number"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -160,6 +162,89 @@ def test_gaps_count_frames_of_the_film(tmp_path):
     for plan in plan_batch(sources, recipe, rng):
         first, second = (crop.picture for crop in plan.ground.crops)
         assert abs(first - second) == 1  # 5 frames apart
+
+
+FAST = Recipe(96, 96, frames=3, batch=12, smallest=16, jump=1.5, thin=0.0, blur=0.0)
+
+
+def layers_of(sources, recipe, seed=0):
+    plans = plan_batch(sources, recipe, np.random.default_rng(seed))
+    return [layer for plan in plans for layer in plan.layers]
+
+
+def test_cutouts_jump_up_to_their_own_length_and_more(sources):
+    still = replace(FAST, motion=0.0, batch=40)
+    jumps = []
+    for layer in layers_of(sources, still):
+        extent = layer.crops[0].box[3] - layer.crops[0].box[1]
+        steps = [step.pivot - step.target for step in layer.track.steps]
+        lengths = np.linalg.norm(steps, axis=1)
+        assert lengths == pytest.approx(lengths[0])  # it keeps its speed
+        assert lengths.max() <= 0.4 * still.side + 1e-6
+        scale = 1 / np.sqrt(abs(np.linalg.det(layer.track.place.matrix)))
+        jumps.append(lengths[0] / (extent / layer.crops[0].shrink * scale))
+    assert max(jumps) > 0.8
+    assert min(jumps) < 0.3
+    calm = layers_of(sources, replace(still, jump=0.0))
+    assert all(np.allclose(s.pivot, s.target) for layer in calm for s in layer.track.steps)
+
+
+def test_thin_cutouts_are_drawn_out(sources):
+    def ratios(thin):
+        singular = [
+            np.linalg.svd(layer.track.place.matrix, compute_uv=False)
+            for layer in layers_of(sources, replace(FAST, thin=thin, batch=40))
+        ]
+        return np.array([values[0] / values[1] for values in singular])
+
+    assert ratios(0.0).max() < 1.7
+    thin = ratios(1.0)
+    assert thin.min() > 1.3
+    assert thin.max() > 4
+    mixed = ratios(0.5)
+    assert 0.3 < (mixed > 1.9).mean() < 0.7
+
+
+def test_smaller_objects_are_drawn_where_a_recipe_says_so(sources):
+    def least(smallest):
+        recipe = replace(FAST, smallest=smallest, batch=60, moved_whole=0.0, jump=0.0)
+        masks = make_batch(sources, recipe, np.random.default_rng(0)).masks
+        return float(masks[:, 0].sum((-2, -1)).min())
+
+    assert FAST.least_area == pytest.approx(60 * 16**2 / 24**2)
+    assert FAST.least_area < least(16) < 200 < least(24)
+
+
+def test_blurred_cutouts_are_smeared_along_their_way(sources):
+    """As much is seen of them, over more pixels, none of them from around the object."""
+    recipe = replace(FAST, batch=20, colour=0, objects=1, moved_whole=0.0, twins=0.0)
+    plans = plan_batch(sources, recipe, np.random.default_rng(3))
+    alone = [replace(p, layers=(p.layers[p.targets[0]],), targets=(0,)) for p in plans]
+    still = replace(recipe, motion=0.0)
+    shares, totals = [], []
+    for plan in alone:
+        (layer,) = plan.layers
+        masks = []
+        for exposure in (0.0, 0.8):
+            moved = replace(plan, layers=(replace(layer, exposure=exposure),))
+            clips = render.render(pack([moved], still), sources.pictures, with_flow=False)
+            masks.append(clips.masks[0, 1, 0])
+        sharp, blurred = masks
+        shares.append(float((blurred > 0.01).sum() / (sharp > 0.01).sum().clamp(min=1)))
+        totals.append(float(blurred.sum() / sharp.sum().clamp(min=1)))
+        assert blurred.max() <= 1 + 1e-5
+    assert np.median(shares) > 1.2
+    assert np.median(totals) == pytest.approx(1, abs=0.15)
+
+
+def test_unblurred_layers_of_a_blurred_batch_stay_sharp(sources):
+    plans = plan_batch(sources, FAST, np.random.default_rng(5))
+    first = next(k for k, plan in enumerate(plans) if plan.layers)
+    top = replace(plans[first].layers[-1], exposure=0.5)
+    plans.append(replace(plans[first], layers=(*plans[first].layers[:-1], top)))
+    clips = render.render(pack(plans, FAST), sources.pictures, with_flow=False)
+    plain = render.render(pack(plans[:-1], FAST), sources.pictures, with_flow=False)
+    assert (clips.frames[:-1].int() - plain.frames.int()).abs().max() <= 1
 
 
 def test_data_without_visible_objects_says_so(sources):

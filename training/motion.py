@@ -101,6 +101,8 @@ def random_track(
     motion: float = 1.0,
     pose: float = 1.0,
     flip: bool | None = None,
+    stretch: float = 0.0,
+    jump: float = 0.0,
 ) -> Track:
     """Draw a walk: a velocity, turn, growth and shear kept over the clip, with jitter on each step.
 
@@ -115,9 +117,13 @@ def random_track(
         motion: Factor on all movement.
         pose: Factor on how far frame 0 is from the upright, unwarped picture.
         flip: Whether the layer is mirrored; None tosses a coin.
+        stretch: Logarithm of the width in frame 0 over that of the upright picture; the height
+            is divided by as much.
+        jump: Most that the layer moves each frame beside its walk, px. It keeps its direction but
+            for turns of up to 0.5 radians a frame.
     """
-    turn, aspect = rng.uniform(-0.35, 0.35) * pose, math.exp(rng.uniform(-0.15, 0.15) * pose)
-    matrix = affine(turn, scale, aspect, rng.uniform(-0.15, 0.15) * pose)
+    turn, aspect = rng.uniform(-0.35, 0.35) * pose, rng.uniform(-0.15, 0.15) * pose
+    matrix = affine(turn, scale, math.exp(aspect + stretch), rng.uniform(-0.15, 0.15) * pose)
     if flip or (flip is None and rng.random() < 0.5):
         matrix = matrix @ np.diag([-1.0, 1.0])
     amplitudes, frequencies, phases = random_waves(rng, extent, 0.012 * pose)
@@ -129,17 +135,22 @@ def random_track(
     # Some layers stand still: a network that has only seen motion invents it.
     motion *= 0.0 if rng.random() < 0.15 else rng.uniform(0.3, 1.2)
     velocity = rng.normal(0, 0.07, 2) * side * motion
-    turning, growth, stretch, shearing = rng.normal(0, [0.1, 0.06, 0.03, 0.03]) * motion
+    turning, growth, stretching, shearing = rng.normal(0, [0.1, 0.06, 0.03, 0.03]) * motion
     strength = 0.018 * motion
+    if jump:  # no numbers are drawn for others: their tracks stay what they were
+        length, heading = jump * rng.random(), rng.uniform(0, 2 * math.pi)
     position = np.array(start, dtype=float)
     steps = []
     for _ in range(frames - 1):
         moved = position + velocity + rng.normal(0, 0.015, 2) * side * motion
+        if jump:
+            heading += rng.uniform(-0.5, 0.5)
+            moved += length * np.array([math.cos(heading), math.sin(heading)])
         jitter = rng.normal(0, [0.03, 0.02, 0.0, 0.0]) * motion
         forward = affine(
             turning + jitter[0],
             math.exp(growth + jitter[1]),
-            math.exp(stretch),
+            math.exp(stretching),
             shearing,
         )
         waves = random_waves(rng, extent, strength)

@@ -25,6 +25,7 @@ class LayerGroup:
         grey: (L,) bool, layers that go on in grey.
         colours: (L, 13), see `ColourChange.row`; None if none is changed.
         clips: (L,) which clip of the batch each is in.
+        exposures: (L,) parts of the time between two frames.
         depths: (L,) its number there, from the lowest up.
     """
 
@@ -34,6 +35,7 @@ class LayerGroup:
     grey: Tensor
     colours: Tensor | None
     clips: Tensor
+    exposures: Tensor
     depths: Tensor
 
     def __len__(self) -> int:
@@ -96,6 +98,7 @@ def _group(layers: list[tuple[int, int, LayerPlan]], recipe: Recipe) -> LayerGro
         grey=torch.tensor([p.beyond == "grey" for p in plans], dtype=torch.bool),
         colours=_floats([(p.colours or NO_CHANGE).row for p in plans]) if changed else None,
         clips=torch.tensor([clip for clip, _, _ in layers], dtype=torch.long),
+        exposures=torch.tensor([p.exposure for p in plans]),
         depths=torch.tensor([depth for _, depth, _ in layers], dtype=torch.long),
     )
 

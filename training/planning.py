@@ -18,8 +18,8 @@ from recipes import Recipe
 from sources import Cutout, Sources
 from visible import visible_areas
 
-SMALLEST = 24.0  # px; the smallest objects drawn. Test clips have smaller ones, few and hopeless.
-LEAST_AREA = 60.0  # px of every target in frame 0
+THINNEST, LEAST_THIN = 8.0, 2.0  # times the aspect of a cut-out, where it is drawn out
+FARTHEST = 0.4  # of the shorter side; cut-outs that jump farther would only leave the frame
 TRIES = 1000  # for a clip that shows its targets
 
 
@@ -30,11 +30,11 @@ def plan_batch(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> li
         if len(plans) == recipe.batch:
             return plans
         plan = _plan_clip(sources, recipe, rng)
-        if min(visible_areas(plan, sources, recipe)) >= LEAST_AREA:
+        if min(visible_areas(plan, sources, recipe)) >= recipe.least_area:
             plans.append(plan)
     raise ValueError(
         f"{TRIES * recipe.batch} clips were drawn, and nearly none shows {recipe.objects} objects "
-        f"of {LEAST_AREA:.0f} px; accepted: data with larger objects, or recipes with fewer"
+        f"of {recipe.least_area:.0f} px; accepted: data with larger objects, or recipes with fewer"
     )
 
 
@@ -51,7 +51,7 @@ def _moved_still(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> 
     cutout = sources.random_object(rng, whole=True)
     # Not so small that most of the frame would lie beyond the photograph.
     low = 0.9 * recipe.side * cutout.longer / min(cutout.size)
-    size = random_size(rng, low, 1.1 * recipe.side, SMALLEST)
+    size = random_size(rng, low, 1.1 * recipe.side, recipe.smallest)
     ground = _moving(cutout, size, recipe, rng, spread=0.18, beyond="grey")
     return _finish(ground, [], (-1,), recipe, rng)
 
@@ -66,7 +66,9 @@ def _pasted_clip(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> 
     size = recipe.side * rng.uniform(1.0, 1.7)
     ground = _moving(scenery, size, recipe, rng, spread=0.1, beyond="mirror", motion=0.7)
     cutouts = [sources.random_object(rng) for _ in range(recipe.objects)]
-    sizes = [random_size(rng, SMALLEST, 1.05 * recipe.side, SMALLEST) for _ in cutouts]
+    sizes = [
+        random_size(rng, recipe.smallest, 1.05 * recipe.side, recipe.smallest) for _ in cutouts
+    ]
     for _ in range(rng.choice(3, p=[0.4, 0.4, 0.2])):
         if rng.random() < recipe.twins:  # a target once more, near its size: only motion differs
             of = rng.integers(recipe.objects)
@@ -74,7 +76,7 @@ def _pasted_clip(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> 
             sizes.append(sizes[of] * math.exp(rng.uniform(-0.35, 0.35)))
         else:
             cutouts.append(sources.random_object(rng))
-            sizes.append(random_size(rng, SMALLEST, 0.8 * recipe.side, SMALLEST))
+            sizes.append(random_size(rng, recipe.smallest, 0.8 * recipe.side, recipe.smallest))
     layers = [
         _moving(cutout, size, recipe, rng, spread=0.35, motion=1.2, recoloured=0.5)
         for cutout, size in zip(cutouts, sizes, strict=True)
@@ -86,7 +88,7 @@ def _pasted_clip(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> 
 
 def _real_clip(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> ClipPlan:
     """A crop around objects of a real clip; further targets and distractors are pasted."""
-    real = real_ground(sources, recipe, rng, smallest=SMALLEST, least_area=LEAST_AREA)
+    real = real_ground(sources, recipe, rng)
     own = len(real.object_ids)
     cutouts = [sources.random_object(rng) for _ in range(recipe.objects - own)]
     if rng.random() < 0.25:
@@ -96,7 +98,7 @@ def _real_clip(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> Cl
         cutouts.append(twin or sources.random_object(rng))
     layers = []
     for cutout in cutouts:
-        size = random_size(rng, SMALLEST, 0.7 * recipe.side, SMALLEST)
+        size = random_size(rng, recipe.smallest, 0.7 * recipe.side, recipe.smallest)
         layers.append(_moving(cutout, size, recipe, rng, spread=0.45, recoloured=0.3))
     targets = (*(-1 - k for k in range(own)), *range(recipe.objects - own))
     return _finish(real.ground, layers, targets, recipe, rng)
@@ -115,17 +117,31 @@ def _moving(
 ) -> LayerPlan:
     """Set a cut-out on a random walk, `size` px long in frame 0."""
     shrink, centre, scale = shrink_for(size / cutout.longer, cutout.size, cutout.centre)
+    stretch = jump = exposure = 0.0
+    if beyond == "nothing":
+        stretch = _random_stretch(recipe, rng)
+        jump = min(recipe.jump * size, FARTHEST * recipe.side)
+        exposure = recipe.blur and max(0.0, rng.uniform(-recipe.blur, recipe.blur))
     x, y = rng.uniform(0.5 - spread, 0.5 + spread, 2)
     track = random_track(
         rng, recipe.frames, side=recipe.side, start=(x * recipe.width, y * recipe.height),
         centre=centre, scale=scale, extent=size, motion=motion * recipe.motion,
+        stretch=stretch, jump=jump,
     )  # fmt: skip
     colours = None
     if recoloured and rng.random() < recoloured:
         colours = random_change(rng, 0.6 * recipe.colour)
     objects = (cutout.object_id,) if cutout.object_id else ()
     crop = Crop(cutout.picture, cutout.box, shrink, objects)
-    return LayerPlan((crop,), track, beyond, colours)
+    return LayerPlan((crop,), track, beyond, colours, exposure)
+
+
+def _random_stretch(recipe: Recipe, rng: np.random.Generator) -> float:
+    """Draw `random_track`'s `stretch`: some cut-outs become rods and ropes, upright or lying."""
+    if not recipe.thin or rng.random() >= recipe.thin:
+        return 0.0
+    ratio = LEAST_THIN * (THINNEST / LEAST_THIN) ** rng.random()
+    return 0.5 * math.log(ratio) * rng.choice((-1, 1))
 
 
 def _finish(

@@ -40,12 +40,14 @@ class LayerPlan:
         track: From pixels of the frames to pixels of the crop, shrunk.
         beyond: What lies beyond the crop.
         colours: Change of its colours.
+        exposure: Part of the time since the last frame that a frame is blurred over, 0 to 1.
     """
 
     crops: tuple[Crop, ...]
     track: Track
     beyond: Beyond = "nothing"
     colours: ColourChange | None = None
+    exposure: float = 0.0
 
 
 @dataclass(frozen=True)

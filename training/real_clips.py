@@ -39,20 +39,13 @@ class RealGround:
         return sources.cut(number, self.object_ids[0])
 
 
-def real_ground(
-    sources: Sources,
-    recipe: Recipe,
-    rng: np.random.Generator,
-    *,
-    smallest: float,
-    least_area: float,
-) -> RealGround:
+def real_ground(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> RealGround:
     """Draw frames, targets (as many as the film has, up to the recipe's) and a moving crop."""
-    film, numbers, object_ids, box = _draw_frames(sources, recipe, rng, least_area)
+    film, numbers, object_ids, box = _draw_frames(sources, recipe, rng)
     side, size = recipe.side, sources.pictures[numbers[0]].size
     extent = float(max(box[2] - box[0], box[3] - box[1]))
     centre = ((box[0] + box[2] - 1) / 2, (box[1] + box[3] - 1) / 2)
-    scale = random_size(rng, smallest, side, smallest) / extent
+    scale = random_size(rng, recipe.smallest, side, recipe.smallest) / extent
     # Never so small that the crop is mostly mirror images, nor blown up beyond sharpness.
     scale = min(max(scale, 0.85 * side / min(size)), SHARPEST)
     flip = bool(rng.random() < 0.5)
@@ -70,7 +63,7 @@ def real_ground(
 
 
 def _draw_frames(
-    sources: Sources, recipe: Recipe, rng: np.random.Generator, least_area: float
+    sources: Sources, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[Film, list[int], tuple[int, ...], Box]:
     """Draw a film, its frames, targets that the first of them shows, and the box to crop around."""
     names = list(sources.films)
@@ -85,9 +78,12 @@ def _draw_frames(
             places = places[::-1]
         numbers = [film.numbers[place] for place in places.tolist()]
         areas = sources.pictures[numbers[0]].areas
-        shown = [object_id for object_id, area in areas.items() if area >= least_area]
         focus = sources.pictures[numbers[rng.integers(len(numbers))]]
-        shown = [object_id for object_id in shown if focus.areas.get(object_id, 0) >= least_area]
+        shown = [
+            object_id
+            for object_id, area in areas.items()
+            if min(area, focus.areas.get(object_id, 0)) >= recipe.least_area
+        ]
         if shown:
             chosen = rng.permutation(shown)[: recipe.objects].tolist()
             boxes = np.array([focus.boxes[object_id] for object_id in chosen])
@@ -95,7 +91,7 @@ def _draw_frames(
             return film, numbers, tuple(chosen), (x0, y0, x1, y1)
     raise ValueError(
         f"{TRIES} times {recipe.frames} frames of a clip were drawn, and none showed an object of "
-        f"{least_area:.0f} px at both ends; accepted: clips with longer or larger masks, or "
+        f"{recipe.least_area:.0f} px at both ends; accepted: clips with longer or larger masks, or "
         "recipes with fewer frames or real=0"
     )
 

@@ -75,6 +75,10 @@ class Recipe:
         colour: Factor on the colour changes; 0 leaves the colours alone.
         twins: Part of the distractors that are a target once more.
         moved_whole: Part of the synthetic clips with one target that are one still, moved whole.
+        smallest: Longer side of the smallest objects, px.
+        thin: Part of the cut-outs that are drawn out to 2 to 8 times their aspect.
+        jump: Most that a cut-out moves from frame to frame beside its walk, in its own lengths.
+        blur: Longest exposure of the cut-outs, as a part of the time between two frames.
     """
 
     height: int
@@ -88,11 +92,20 @@ class Recipe:
     colour: float = 1.0
     twins: float = 0.5
     moved_whole: float = 0.4
+    smallest: float = 24.0
+    thin: float = 0.0
+    jump: float = 0.0
+    blur: float = 0.0
 
     @property
     def side(self) -> int:
         """Shorter side, px."""
         return min(self.height, self.width)
+
+    @property
+    def least_area(self) -> float:
+        """Least pixels of every target in frame 0: about a tenth of its box."""
+        return 60 * (self.smallest / 24) ** 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +125,10 @@ class Ingredient:
         colour: Factor.
         twins: Part of the distractors.
         moved_whole: Part of the synthetic clips with one target.
+        smallest: px.
+        thin: Part of the cut-outs.
+        jump: Own lengths.
+        blur: Part of the time between two frames.
     """
 
     size: tuple[int, int]
@@ -126,6 +143,10 @@ class Ingredient:
     colour: float = 1.0
     twins: float = 0.5
     moved_whole: float = 0.4
+    smallest: float = 24.0
+    thin: float = 0.0
+    jump: float = 0.0
+    blur: float = 0.0
 
     def __post_init__(self) -> None:
         sixteens = all(side > 0 and side % 16 == 0 for side in self.size)
@@ -137,8 +158,10 @@ class Ingredient:
         check(counts, "objects", self.objects, "a list of numbers from 1")
         check(self.chance.lowest >= 0, "chance", self.chance, "values from 0")
         check(self.motion.lowest >= 0, "motion", self.motion, "values from 0")
-        check(self.colour >= 0, "colour", self.colour, "at least 0")
-        for name in ("real", "slowest", "twins", "moved_whole"):
+        check(self.smallest >= 8, "smallest", self.smallest, "at least 8 px")
+        for name in ("colour", "jump"):
+            check(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        for name in ("real", "slowest", "twins", "moved_whole", "thin", "blur"):
             value = getattr(self, name)
             check(0 <= value <= 1, name, value, "a number from 0 to 1")
 
@@ -155,6 +178,10 @@ class Ingredient:
             colour=self.colour,
             twins=self.twins,
             moved_whole=self.moved_whole,
+            smallest=self.smallest,
+            thin=self.thin,
+            jump=self.jump,
+            blur=self.blur,
         )
 
 

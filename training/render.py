@@ -20,6 +20,8 @@ from sources import Sources
 from warps import look_up, mirrored, track_points
 
 
+MOMENTS = 9  # that a blurred cut-out is the mean of
+
 @dataclass(frozen=True)
 class Clips:
     """B clips.
@@ -122,7 +124,10 @@ def _draw(
     canvases = _canvases(crops, group.grey.repeat_interleave(each).tolist(), pictures, masks)
     if each > 1:
         points = points.transpose(1, 2).flatten(0, 1).unsqueeze(2)
-    planes = look_up(canvases, points)
+    if group.exposures.any():
+        planes = _exposed(canvases, points, _sent(group.exposures, device))
+    else:
+        planes = look_up(canvases, points)
     if each > 1:
         planes = planes.squeeze(2).unflatten(0, (-1, each)).transpose(1, 2)
     if group.grey.any():
@@ -135,6 +140,31 @@ def _draw(
 
 def _canvases(
     crops: list[Crop], grey: list[bool], pictures: Sequence[Picture], masks: int
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of this process on the device, without waiting for what that still has to do."""
+    return tensor.to(device, non_blocking=True)
+
+
+def _exposed(canvases: Tensor, points: Tensor, exposures: Tensor) -> Tensor:
+    """Look cut-outs up over the time that each frame is exposed, from then to now.
+
+    Between two frames a point of the frame moves straight over the picture.
+
+    Args:
+        canvases: (L, 4, h, w), colours and a mask.
+        points: (L, 2, T, H, W), T of 2 or more.
+        exposures: (L,) parts of the time between two frames.
+    """
+    before = torch.cat([2 * points[:, :, :1] - points[:, :, 1:2], points[:, :, :-1]], 2)
+    colours = masks = 0.0
+    for part in torch.linspace(0, 1, MOMENTS).tolist():
+        planes = look_up(canvases, points.lerp(before, part * exposures.view(-1, 1, 1, 1, 1)))
+        masks = masks + planes[:, 3:] / MOMENTS
+        # By their masks: what lies around the object in its picture must not smear into it.
+        colours = colours + planes[:, :3] * planes[:, 3:] / MOMENTS
+    return torch.cat([colours / masks.clamp(min=1e-4), masks], 1)
+
+
 ) -> Tensor:
     """Cut crops out, shrink them, and put each on the top left of a canvas of zeros."""
     sizes = [_shrunk_size(crop) for crop in crops]

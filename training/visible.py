@@ -9,12 +9,12 @@ from plans import ClipPlan, Crop
 from recipes import Recipe
 from sources import Sources
 
-ACROSS = 50  # points looked at along the shorter side
+ACROSS = 50  # points looked at along the shorter side, and at least 4 across an object
 
 
 def visible_areas(plan: ClipPlan, sources: Sources, recipe: Recipe) -> list[float]:
     """Estimate the pixels that frame 0 shows of each target."""
-    step = max(1, recipe.side // ACROSS)
+    step = max(1, min(recipe.side // ACROSS, int(recipe.smallest) // 4))
     y, x = np.mgrid[step // 2 : recipe.height : step, step // 2 : recipe.width : step]
     points = np.stack([x.ravel(), y.ravel()], 1).astype(float)
     free = np.ones(len(points), bool)
