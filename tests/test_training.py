@@ -161,10 +161,11 @@ def test_curves_are_drawn_as_a_picture(tmp_path):
 
 def test_batch_is_divided_among_processes(sources):
     schedule = batches.Schedule("tiny", CLIPS, planned=4)
-    shares = [
-        next(iter(batches.Batches(sources, schedule, part=parallel.Part(number, 2))))
-        for number in range(2)
-    ]
+    shares = []
+    for number in range(2):
+        part = parallel.Part(number, 2)
+        order = next(batches.orders(schedule, part=part))
+        shares.append(batches.Batches(sources, schedule, part=part)[order])
     assert [share.recipe.batch for share in shares] == [1, 1]
     assert [share.after for share in shares] == [2, 2]
     assert not torch.equal(shares[0].clips.frames, shares[1].clips.frames)
@@ -184,8 +185,9 @@ def test_batches_come_in_order_whoever_makes_them(sources, workers):
 def test_planned_batches_are_those_that_are_drawn_ahead(sources):
     """What a GPU draws itself, from plans, is what workers draw for a CPU."""
     schedule = batches.Schedule("tiny", CLIPS, planned=2)
-    (drawn,) = batches.Batches(sources, schedule)
-    (planned,) = batches.Batches(sources, schedule, planned_only=True)
+    (order,) = batches.orders(schedule)
+    drawn = batches.Batches(sources, schedule)[order]
+    planned = batches.Batches(sources, schedule, planned_only=True)[order]
     clips = batches.render(planned.clips, sources.pictures, with_flow=False)
     assert (clips.frames.int() - drawn.clips.frames.int()).abs().max() <= 1
 

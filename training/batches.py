@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import signal
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from typing import Literal, get_args
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
+from clock import Deadline
 from packing import PackedBatch, pack
 from parallel import WHOLE, Part
 from planning import plan_batch
@@ -33,6 +35,7 @@ class Schedule:
         span: Part of a longer schedule that the run is.
         seed: Of every batch.
         with_flow: Whether batches carry the true flow.
+        deadline: When the run ends, in place of `planned`.
     """
 
     name: str
@@ -41,11 +44,19 @@ class Schedule:
     span: tuple[float, float] = (0.0, 1.0)
     seed: int = 0
     with_flow: bool = False
+    deadline: Deadline | None = None
 
     def progress(self, seen: int) -> float:
-        """Where on the schedule a run is after `seen` clips."""
+        """Where on the schedule a run is after `seen` clips, or now if it goes by the clock."""
         low, high = self.span
-        return low + (high - low) * seen / self.planned
+        return low + (high - low) * self._passed(seen)
+
+    def is_over(self, seen: int) -> bool:
+        """Whether the run ends here."""
+        return self._passed(seen) >= 1
+
+    def _passed(self, seen: int) -> float:
+        return seen / self.planned if self.deadline is None else self.deadline.passed
 
     def generator(self, use: Use, seen: int, part: int = 0) -> np.random.Generator:
         """Random numbers of the batch that begins after `seen` clips, for one use in one part."""
@@ -54,60 +65,71 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """A batch, or this process's part of it.
+class Order:
+    """A batch to be made, or this process's part of it.
 
     Attributes:
-        clips: Drawn, or planned only, where a device is to draw them.
-        recipe: What they were made by.
+        recipe: What by.
         before: Clips seen before it, by all processes.
         after: Clips seen with it.
     """
 
-    clips: Clips | PackedBatch
     recipe: Recipe
     before: int
     after: int
 
 
-class Batches(IterableDataset[Batch]):
-    """The batches of a schedule from `seen` clips on: a resumed run meets those it would have met.
+@dataclass(frozen=True)
+class Batch(Order):
+    """A batch.
 
-    Of several workers each makes every so-manieth.
+    Attributes:
+        clips: Drawn, or planned only, where a device is to draw them.
     """
+
+    clips: Clips | PackedBatch
+
+
+def orders(schedule: Schedule, *, seen: int = 0, part: Part = WHOLE) -> Iterator[Order]:
+    """Order batches from `seen` clips on: a resumed run meets those it would have met.
+
+    Orders are given in one place, though several processes carry them out: by the clock, each
+    would have its own idea of progress.
+    """
+    while not schedule.is_over(seen):
+        progress = schedule.progress(seen)
+        recipe = schedule.recipes.draw(progress, schedule.generator("recipe", seen))
+        recipe = replace(recipe, batch=part.share(recipe.batch))
+        after = seen + recipe.batch * part.parts
+        yield Order(recipe, seen, after)
+        seen = after
+
+
+class Batches(Dataset[Batch]):
+    """Batches by their orders."""
 
     def __init__(
         self,
         sources: Sources,
         schedule: Schedule,
         *,
-        seen: int = 0,
         part: Part = WHOLE,
         planned_only: bool = False,
     ) -> None:
-        """Start at `seen`; `planned_only` leaves the drawing to the device."""
-        self._sources, self._schedule, self._seen = sources, schedule, seen
+        """`planned_only` leaves the drawing to the device."""
+        self._sources, self._schedule = sources, schedule
         self._part, self._planned_only = part, planned_only
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Make batches until the planned number of clips is reached."""
-        worker = get_worker_info()
-        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        seen, count = self._seen, 0
-        while seen < self._schedule.planned:
-            progress = self._schedule.progress(seen)
-            recipe = self._schedule.recipes.draw(progress, self._schedule.generator("recipe", seen))
-            recipe = replace(recipe, batch=self._part.share(recipe.batch))
-            after = seen + recipe.batch * self._part.parts
-            if count % workers == number:
-                yield Batch(self._make(recipe, seen), recipe, seen, after)
-            seen, count = after, count + 1
-
-    def _make(self, recipe: Recipe, seen: int) -> Clips | PackedBatch:
-        rng = self._schedule.generator("clips", seen, self._part.number)
+    def __getitem__(self, order: Order) -> Batch:
+        """Make a batch."""
+        rng = self._schedule.generator("clips", order.before, self._part.number)
         if self._planned_only:
-            return pack(plan_batch(self._sources, recipe, rng), recipe)
-        return make_batch(self._sources, recipe, rng, with_flow=self._schedule.with_flow)
+            clips = pack(plan_batch(self._sources, order.recipe, rng), order.recipe)
+        else:
+            clips = make_batch(
+                self._sources, order.recipe, rng, with_flow=self._schedule.with_flow
+            )  # fmt: skip
+        return Batch(order.recipe, order.before, order.after, clips)
 
 
 def load(
@@ -118,17 +140,16 @@ def load(
     part: Part,
     workers: int,
     device: torch.device,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Batches on their device, made ahead by `workers` processes (0: here, when asked for).
 
     For a CPU workers draw the clips; for a GPU they only plan them, and the GPU draws: its copy
-    of the images is made here.
+    of the images is made here. Closing the generator ends the processes.
     """
     on_device = device.type != "cpu"
-    batches = Batches(sources, schedule, seen=seen, part=part, planned_only=on_device)
-    loader = DataLoader(
-        batches, batch_size=None, num_workers=workers,
-        prefetch_factor=4 if workers else None, worker_init_fn=_leave_signals_to_parent,
+    batches = Batches(sources, schedule, part=part, planned_only=on_device)
+    loader = make_loader(
+        batches, orders(schedule, seen=seen, part=part), workers, from_scratch=on_device
     )  # fmt: skip
     pictures = [picture.to(device) for picture in sources.pictures] if on_device else []
     for batch in loader:
@@ -137,6 +158,31 @@ def load(
             yield replace(batch, clips=clips)
         else:
             yield batch
+
+
+def make_loader(
+    batches: Batches, ordered: Iterator[Order], workers: int, *, from_scratch: bool
+) -> DataLoader[Batch]:
+    """Carry orders out in `workers` processes, some ahead.
+
+    Args:
+        batches: That are ordered.
+        ordered: Orders.
+        workers: Processes; 0 for this one.
+        from_scratch: Whether workers share nothing with this process. They must not where it uses
+            CUDA: in a fork of it, whatever belongs to CUDA can neither be used nor freed.
+    """
+    if from_scratch:  # one import of torch, and of what comes with it, for all workers
+        get_context("forkserver").set_forkserver_preload(["torch"])
+    return DataLoader(
+        batches,
+        sampler=ordered,  # pyright: ignore[reportArgumentType]
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_signals_to_parent,
+        multiprocessing_context="forkserver" if from_scratch and workers else None,
+    )
 
 
 def _leave_signals_to_parent(worker: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -10,21 +12,23 @@ from torch import Tensor
 from tqdm import tqdm
 
 from batches import Batch
+from clock import Deadline
 from parallel import Part, StopSignals
 from runs import Log, Run
 
 LOG_EVERY = 50  # steps
-SAVE_EVERY = 200  # steps; what a run that is killed loses at most
+SAVE_EVERY = 120  # s; what a run that is killed loses at most
 
 
 def train_loop(
     run: Run,
-    batches: Iterable[Batch],
+    batches: Generator[Batch, None, None],
     step: Callable[[Batch], dict[str, Tensor | float]],
     check: Callable[[], dict[str, Any]],
     log: Log,
     *,
     planned: int,
+    deadline: Deadline | None = None,
     check_every: int,
     part: Part,
     stop_after: int | None = None,
@@ -34,11 +38,12 @@ def train_loop(
 
     Args:
         run: What changes.
-        batches: From `run.seen` on.
+        batches: From `run.seen` on; closed at the end.
         step: Learns from a batch and returns numbers for the log.
         check: Measures the averaged weights; process 0 only.
         log: Where lines go.
-        planned: Clips, for the bar.
+        planned: Clips.
+        deadline: When to end, however many clips were seen; None to go by clips alone.
         check_every: Clips between two checks, each with a checkpoint.
         part: Which process this is.
         stop_after: Leave once so many clips are seen.
@@ -51,6 +56,10 @@ def train_loop(
     recent: list[dict[str, Tensor | float]] = []
     next_check = (run.seen // check_every + 1) * check_every
     finished = True
+    saved = time.monotonic()
+
+    def is_over() -> bool:
+        return run.seen >= planned if deadline is None else deadline.passed >= 1
 
     def save_and_check() -> None:
         if writes:
@@ -59,41 +68,44 @@ def train_loop(
 
     # None: no bar where nobody looks.
     bar = tqdm(
-        total=planned, initial=run.seen, unit="clip", smoothing=0.02,
+        total=None if deadline else planned, initial=run.seen, unit="clip", smoothing=0.02,
         disable=None if writes else True,
     )  # fmt: skip
-    with StopSignals() as signals, bar:
-        if check_first and run.seen == 0 and writes:
-            log.write(kind="check", seen=0, **check())
-        for number, batch in enumerate(batches, 1):
-            recent.append(step(batch))
-            bar.update(batch.after - run.seen)
-            run.seen = batch.after
-            if len(recent) == LOG_EVERY:
-                means = _means(recent)
-                recent = []
-                bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
-                if writes:
-                    log.write(kind="train", seen=run.seen, **means)
-            if part.any(signals.asked) or (stop_after is not None and run.seen >= stop_after):
-                finished = run.seen >= planned
-                break
-            if number % SAVE_EVERY == 0 and writes:
-                run.save()
-            if next_check <= run.seen < planned:
-                save_and_check()
-                next_check = (run.seen // check_every + 1) * check_every
-    if finished:
-        save_and_check()
-    elif writes:
-        run.save()
-        log.write(kind="stopped", seen=run.seen)
+    with closing(run):
+        # Closing the batches ends the processes that make them, before anything else is done.
+        with StopSignals() as signals, bar, closing(batches):
+            if check_first and run.seen == 0 and writes:
+                log.write(kind="check", seen=0, **check())
+            for batch in batches:
+                recent.append(step(batch))
+                bar.update(batch.after - run.seen)
+                run.seen = batch.after
+                if len(recent) == LOG_EVERY:
+                    means = _means(recent)
+                    recent = []
+                    bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
+                    if writes:
+                        log.write(kind="train", seen=run.seen, **means)
+                if part.any(signals.asked) or (stop_after is not None and run.seen >= stop_after):
+                    finished = is_over()
+                    break
+                if deadline is not None and is_over():
+                    break  # whatever was made ahead
+                if writes and time.monotonic() - saved > SAVE_EVERY:
+                    run.save()
+                    saved = time.monotonic()
+                if next_check <= run.seen and not is_over():
+                    save_and_check()
+                    next_check = (run.seen // check_every + 1) * check_every
+        if finished:
+            save_and_check()
+        elif writes:
+            run.save()
+            log.write(kind="stopped", seen=run.seen)
     return finished
 
 
 def _means(recent: list[dict[str, Tensor | float]]) -> dict[str, float]:
-    """Means over some steps; the device is waited for once."""
-    names = list(recent[0])
-    rows = torch.stack([torch.stack([torch.as_tensor(x[n]).float().cpu() for n in names])
-                        for x in recent])  # fmt: skip
-    return dict(zip(names, rows.mean(0).tolist(), strict=True))
+    """Means over some steps; the device is waited for once a name."""
+    columns = {name: [torch.as_tensor(row[name]) for row in recent] for name in recent[0]}
+    return {name: float(torch.stack(column).float().mean()) for name, column in columns.items()}

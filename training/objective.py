@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dense_read import dense_read
 from phases import MarginRanges
 from render import Clips
 from rmnet.aggregation import soft_aggregate
@@ -43,6 +44,17 @@ def set_training(network: RMNet, *, freeze_batchnorm: bool) -> None:
                 module.eval()
 
 
+def trunk_parameters(network: RMNet) -> list[nn.Parameter]:
+    """Weights of both encoders that see images or features; not the stems that see masks."""
+    own = {"mask_stem", "others_stem"}
+    return [
+        parameter
+        for encoder in (network.query_encoder, network.memory_encoder)
+        for name, parameter in encoder.named_parameters()
+        if name.split(".")[0] not in own
+    ]
+
+
 @dataclass(frozen=True)
 class Margins:
     """Pixels added around boxes, (n,) int64 each."""
@@ -60,7 +72,7 @@ def random_margins(
         np.where(whole, WHOLE_FRAME, rng.integers(low, high + 1, num_rows))
         for low, high in (ranges.query, ranges.memory)
     ]
-    return Margins(*(torch.from_numpy(margin).to(device) for margin in drawn))
+    return Margins(*(torch.from_numpy(margin).to(device, non_blocking=True) for margin in drawn))
 
 
 def unroll(
@@ -86,41 +98,41 @@ def unroll(
     Returns:
         T-1 logits (B, N+1, H, W) float32.
     """
-    config = network.config
+    config, device = network.config, clips.frames.device
+    read = regional_read if device.type == "cpu" else dense_read
     batch, frames, objects = clips.masks.shape[:3]
-    autocast = torch.autocast(clips.frames.device.type, torch.bfloat16, enabled=bfloat16)
     images = normalise(clips.frames)
-    with autocast:
-        queries = network.encode_query(_channels_last(images[:, 1:].flatten(0, 1)))
     estimate = clips.masks[:, 0]
     keys: list[Tensor] = []
     values: list[Tensor] = []
     boxes: list[Tensor] = []
     logits: list[Tensor] = []
-    for t in range(1, frames):
-        rows = estimate.detach().flatten(0, 1)
-        with autocast:
+    # One region for all frames: weights are cast once.
+    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        queries = network.encode_query(_channels_last(images[:, 1:].flatten(0, 1)))
+        for t in range(1, frames):
+            rows = estimate.detach().flatten(0, 1)
             key, value = network.encode_memory(_channels_last(images[:, t - 1]), estimate)
-        keys.append(key)
-        values.append(value)
-        boxes.append(_cell_boxes(rows, margins.memory, config.min_object_pixels))
-        query_boxes = _cell_boxes(rows, margins.query, config.min_object_pixels)
-        features = QueryFeatures(*(x.unflatten(0, (batch, -1))[:, t - 1] for x in queries))
-        readout = regional_read(
-            features.key.repeat_interleave(objects, 0),
-            torch.stack(keys, 1),
-            torch.stack(values, 1),
-            query_boxes,
-            torch.stack(boxes, 1),
-            semantics=config.read,
-            scale=config.score_scale,
-        )
-        with autocast:
+            keys.append(key)
+            values.append(value)
+            boxes.append(_cell_boxes(rows, margins.memory, config.min_object_pixels))
+            query_boxes = _cell_boxes(rows, margins.query, config.min_object_pixels)
+            features = QueryFeatures(*(x.unflatten(0, (batch, -1))[:, t - 1] for x in queries))
+            readout = read(
+                features.key.repeat_interleave(objects, 0),
+                torch.stack(keys, 1),
+                torch.stack(values, 1),
+                query_boxes,
+                torch.stack(boxes, 1),
+                semantics=config.read,
+                scale=config.score_scale,
+            )
             probabilities = network.decode(readout, features, query_boxes)
-        logits.append(soft_aggregate(probabilities))
-        estimate = logits[-1].softmax(1)[:, 1:]
-        if not through_estimates:
-            estimate = estimate.detach()
+            with torch.autocast(device.type, enabled=False):
+                logits.append(soft_aggregate(probabilities))
+                estimate = logits[-1].softmax(1)[:, 1:]
+            if not through_estimates:
+                estimate = estimate.detach()
     return logits
 
 

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from by_value import ByValue
 from colours import NO_CHANGE
 from plans import ClipPlan, Crop, LayerPlan
 from recipes import Recipe
 
 
 @dataclass(frozen=True)
-class LayerGroup:
+class LayerGroup(ByValue):
     """L layers that are drawn together.
 
     Attributes:
@@ -24,8 +25,8 @@ class LayerGroup:
         mirror: (L,) bool, layers that go on as their mirror image.
         grey: (L,) bool, layers that go on in grey.
         colours: (L, 13), see `ColourChange.row`; None if none is changed.
-        clips: (L,) which clip of the batch each is in.
         exposures: (L,) parts of the time between two frames.
+        clips: (L,) which clip of the batch each is in.
         depths: (L,) its number there, from the lowest up.
     """
 
@@ -34,8 +35,8 @@ class LayerGroup:
     mirror: Tensor
     grey: Tensor
     colours: Tensor | None
-    clips: Tensor
     exposures: Tensor
+    clips: Tensor
     depths: Tensor
 
     def __len__(self) -> int:
@@ -44,7 +45,7 @@ class LayerGroup:
 
 
 @dataclass(frozen=True)
-class PackedBatch:
+class PackedBatch(ByValue):
     """B clips.
 
     Attributes:
@@ -97,8 +98,8 @@ def _group(layers: list[tuple[int, int, LayerPlan]], recipe: Recipe) -> LayerGro
         mirror=torch.tensor([p.beyond == "mirror" for p in plans], dtype=torch.bool),
         grey=torch.tensor([p.beyond == "grey" for p in plans], dtype=torch.bool),
         colours=_floats([(p.colours or NO_CHANGE).row for p in plans]) if changed else None,
-        clips=torch.tensor([clip for clip, _, _ in layers], dtype=torch.long),
         exposures=torch.tensor([p.exposure for p in plans]),
+        clips=torch.tensor([clip for clip, _, _ in layers], dtype=torch.long),
         depths=torch.tensor([depth for _, depth, _ in layers], dtype=torch.long),
     )
 

@@ -12,9 +12,10 @@ from recipes import Curve, Mixture
 from rmnet.config import RMNetConfig
 from strict_json import TrainingConfigError, build, check
 
-# Where a phase's weights come from: fresh random numbers; the averaged weights of a run or of a
-# folder; or a run as it stood, with its optimiser, as if it had never ended.
-Start = Literal["random", "average", "continue"]
+# Where a phase's weights come from: fresh random numbers; the same, but for encoders that have
+# learned to classify ImageNet; the averaged weights of a run or of a folder; or a run as it stood,
+# with its optimiser, as if it had never ended.
+Start = Literal["random", "imagenet", "average", "continue"]
 LossName = Literal["hardest", "lovasz"]
 
 
@@ -72,7 +73,8 @@ class Phase:
     Attributes:
         name: What `--phase` says.
         clips: Planned clips, unless `--clips` says otherwise.
-        start: Where the weights come from; all but "random" need `--from`.
+        start: Where the weights come from; "average" and "continue" need `--from`, "imagenet"
+            takes the trunk of a package without.
         span: The part of a longer schedule that this phase is: rate, curves and chances are
             looked up between these two progresses.
         rate: Learning rate.
@@ -80,7 +82,10 @@ class Phase:
             Lovász-softmax + NLL, as published.
         hardest: Part of the pixels in the cross-entropy; "hardest" only.
         margins: Of the regions.
+        trunk_rate: Factor on the learning rate of the encoders, mask stems apart.
         freeze_batchnorm: Whether BatchNorm keeps its statistics.
+        fold_batchnorm: Whether BatchNorms are multiplied into the convolutions of
+            `efficientnet_lite0`: the same numbers, faster. Needs `freeze_batchnorm`.
         through_estimates: Whether gradients flow through a frame's estimate into the next.
             Released code: yes.
         recipes: What batches are made of.
@@ -95,7 +100,9 @@ class Phase:
     loss: LossName = "hardest"
     hardest: Curve = field(default_factory=lambda: Curve.constant(0.25))
     margins: MarginRanges = field(default_factory=MarginRanges)
+    trunk_rate: float = 1.0
     freeze_batchnorm: bool = False
+    fold_batchnorm: bool = False
     through_estimates: bool = False
 
     def __post_init__(self) -> None:
@@ -103,6 +110,9 @@ class Phase:
         check(self.clips >= 1, "clips", self.clips, "at least 1")
         low, high = self.span
         check(0 <= low < high <= 1, "span", [low, high], "[from, to] within 0 and 1")
+        check(self.trunk_rate >= 0, "trunk_rate", self.trunk_rate, "at least 0")
+        folds = self.freeze_batchnorm or not self.fold_batchnorm
+        check(folds, "fold_batchnorm", self.fold_batchnorm, "true with `freeze_batchnorm` only")
         parts = [value for _, value in self.hardest.points]
         check(all(0 < part <= 1 for part in parts), "hardest", parts, "above 0, at most 1")
 

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from by_value import ByValue
 from rmnet.label_map import VOID
 from rmnet.label_png import read_label_png
 
@@ -19,7 +20,7 @@ LEAST_PART, MOST_PART = 0.01, 0.6  # of a still that is an object; others are cr
 
 
 @dataclass(frozen=True)
-class Picture:
+class Picture(ByValue):
     """One photograph or frame.
 
     Attributes:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from by_value import ByValue
 from colours import GREY, change_colours
 from packing import LayerGroup, PackedBatch, pack
 from pictures import Picture
@@ -19,11 +20,11 @@ from recipes import Recipe
 from sources import Sources
 from warps import look_up, mirrored, track_points
 
-
 MOMENTS = 9  # that a blurred cut-out is the mean of
 
+
 @dataclass(frozen=True)
-class Clips:
+class Clips(ByValue):
     """B clips.
 
     Attributes:
@@ -74,7 +75,7 @@ def render(packed: PackedBatch, pictures: Sequence[Picture], *, with_flow: bool)
     flow = torch.zeros((packed.batch, 2, recipe.frames - 1, *shape[1:]), device=device)
     for group in (packed.stills, packed.films):
         if len(group):
-            rows = group.clips.to(device)
+            rows = _sent(group.clips, device)
             planes, flows = _draw(group, pictures, recipe, masks=objects)
             ground[rows], flow[rows] = planes, flows
     frames, own = ground[:, :3], ground[:, 3:]
@@ -84,8 +85,9 @@ def render(packed: PackedBatch, pictures: Sequence[Picture], *, with_flow: bool)
     if depths:
         planes, flows = _draw(packed.cutouts, pictures, recipe, masks=1)
     for depth in range(depths):
-        layer = (packed.cutouts.depths == depth).nonzero()[:, 0].to(device)
-        rows = packed.cutouts.clips.to(device)[layer]
+        chosen = packed.cutouts.depths == depth
+        layer = _sent(chosen.nonzero()[:, 0], device)
+        rows = _sent(packed.cutouts.clips[chosen], device)
         alpha = planes[layer, 3]
         # Colours were sampled apart from the mask, so a border pixel keeps its own colour.
         frames[rows] = torch.lerp(frames[rows], planes[layer, :3], alpha[:, None])
@@ -97,12 +99,12 @@ def render(packed: PackedBatch, pictures: Sequence[Picture], *, with_flow: bool)
             top[rows] = top[rows].masked_fill(above, depth + 1)
             flow[rows] = torch.where(above[:, None, 1:], flows[layer], flow[rows])
     if packed.colours is not None:
-        colours = packed.colours.to(device)
+        colours = _sent(packed.colours, device)
         frames = change_colours(change_colours(frames, colours[:, 0]), colours[:, 1:])
     frames = frames.round().clamp_(0, 255).byte().transpose(1, 2)
     # Masks of the layers, then of the ground from its last to its first: -1 - k counts from there.
     masks = torch.cat([seen, own.flip(1)], 1)
-    chosen = torch.tensor(packed.targets, device=device) % masks.shape[1]
+    chosen = _sent(torch.tensor(packed.targets) % masks.shape[1], device)
     masks = masks.gather(1, chosen.view(*chosen.shape, 1, 1, 1).expand(-1, -1, *shape))
     flow = flow.transpose(1, 2) if with_flow else flow.transpose(1, 2)[:, :0]
     visible = _seen_before(top, flow) if with_flow else top[:, :0].bool()
@@ -114,10 +116,10 @@ def _draw(
 ) -> tuple[Tensor, Tensor]:
     """Draw layers: planes (L, 3 + masks, T, H, W), and flows (L, 2, T-1, H, W)."""
     device = pictures[0].image.device
-    sizes = torch.tensor([_shrunk_size(crops[0]) for crops in group.crops], device=device)
-    points, flows = track_points(group.tracks.to(device), recipe.height, recipe.width)
+    sizes = _sent(torch.tensor([_shrunk_size(crops[0]) for crops in group.crops]), device)
+    points, flows = track_points(_sent(group.tracks, device), recipe.height, recipe.width)
     if group.mirror.any():
-        mirror = group.mirror.to(device).view(-1, 1, 1, 1, 1)
+        mirror = _sent(group.mirror, device).view(-1, 1, 1, 1, 1)
         points = torch.where(mirror, mirrored(points, sizes), points)
     crops = [crop for crops in group.crops for crop in crops]
     each = len(crops) // len(group)  # crops a layer: 1, or T
@@ -131,15 +133,13 @@ def _draw(
     if each > 1:
         planes = planes.squeeze(2).unflatten(0, (-1, each)).transpose(1, 2)
     if group.grey.any():
-        planes[:, :3] += GREY * group.grey.to(device).view(-1, 1, 1, 1, 1)
+        planes[:, :3] += GREY * _sent(group.grey, device).view(-1, 1, 1, 1, 1)
     if group.colours is not None:
-        changed = change_colours(planes[:, :3], group.colours.to(device), pivot=GREY)
+        changed = change_colours(planes[:, :3], _sent(group.colours, device), pivot=GREY)
         planes = torch.cat([changed, planes[:, 3:]], 1)
     return planes, flows
 
 
-def _canvases(
-    crops: list[Crop], grey: list[bool], pictures: Sequence[Picture], masks: int
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor of this process on the device, without waiting for what that still has to do."""
     return tensor.to(device, non_blocking=True)
@@ -165,6 +165,8 @@ def _exposed(canvases: Tensor, points: Tensor, exposures: Tensor) -> Tensor:
     return torch.cat([colours / masks.clamp(min=1e-4), masks], 1)
 
 
+def _canvases(
+    crops: list[Crop], grey: list[bool], pictures: Sequence[Picture], masks: int
 ) -> Tensor:
     """Cut crops out, shrink them, and put each on the top left of a canvas of zeros."""
     sizes = [_shrunk_size(crop) for crop in crops]

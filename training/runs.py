@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from clock import Clock
+from folder_lock import FolderLock
 from parallel import WHOLE, Part
 from phases import Optimiser
 from strict_json import TrainingConfigError
@@ -34,11 +36,13 @@ class Average:
         decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
         # parameters() and buffers() name what modules share once; state_dict() would not.
         torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1 - decay)
-        for average, current in zip(self.module.buffers(), module.buffers(), strict=True):
-            if average.dtype.is_floating_point:
-                average.lerp_(current, 1 - decay)
-            else:
-                average.copy_(current)
+        pairs = list(zip(self.module.buffers(), module.buffers(), strict=True))
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        counts = [pair for pair in pairs if not pair[0].is_floating_point()]
+        for some, move in ((floats, torch._foreach_lerp_), (counts, torch._foreach_copy_)):
+            if some:
+                averages, currents = (list(side) for side in zip(*some, strict=True))
+                move(averages, currents, *((1 - decay,) if some is floats else ()))
 
 
 class Run:
@@ -49,30 +53,49 @@ class Run:
         average: Its moving average, which is exported.
         optimiser: AdamW, which decays neither biases nor BatchNorm weights.
         seen: Clips seen.
+        clock: Time spent on it.
         facts: What the checkpoint says besides: phase, network, ...
     """
 
     def __init__(
-        self, module: nn.Module, settings: Optimiser, folder: Path, facts: dict[str, Any]
+        self,
+        module: nn.Module,
+        settings: Optimiser,
+        folder: Path,
+        facts: dict[str, Any],
+        *,
+        slow: Collection[nn.Parameter] = (),
+        slow_rate: float = 1.0,
+        writes: bool = True,
     ) -> None:
-        """Start anew in a folder; `resume` goes on."""
-        self.module, self.facts, self.seen = module, facts, 0
+        """Start anew in a folder; `resume` goes on.
+
+        Args:
+            module: What is trained; parameters that want no gradient are left alone.
+            settings: Of optimiser and average.
+            folder: Where the checkpoint is.
+            facts: What the checkpoint is to say besides.
+            slow: Parameters with a learning rate of their own.
+            slow_rate: Factor on their learning rate.
+            writes: Whether this process writes into the folder, which then is locked.
+        """
+        self.module, self.facts, self.seen, self.clock = module, facts, 0, Clock()
         self.average = Average(module, settings.average_decay)
-        parameters = list(module.parameters())
-        groups = [
-            {
-                "params": [p for p in parameters if p.ndim > 1],
-                "weight_decay": settings.weight_decay,
-            },
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self.optimiser = torch.optim.AdamW(groups, lr=1e-3, betas=settings.betas)
+        groups = _groups(module, settings.weight_decay, slow, slow_rate)
+        fused = next(module.parameters()).is_cuda
+        self.optimiser = torch.optim.AdamW(groups, lr=1e-3, betas=settings.betas, fused=fused)
         self._clip_norm, self._checkpoint = settings.clip_norm, folder / CHECKPOINT
+        self._lock = FolderLock(folder) if writes else None
+
+    def close(self) -> None:
+        """Let others train into the folder."""
+        if self._lock is not None:
+            self._lock.release()
 
     def update(self, loss: Tensor, rate: float, part: Part = WHOLE) -> None:
         """Take one step down the loss."""
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)  # older checkpoints have none
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         part.average_gradients(self.module)
@@ -88,6 +111,7 @@ class Run:
             "average_steps": self.average.steps,
             "optimiser": self.optimiser.state_dict(),
             "seen": self.seen,
+            "seconds": self.clock.seconds,
             **self.facts,
         }
         partial = self._checkpoint.with_suffix(".partial")
@@ -107,7 +131,7 @@ class Run:
                     "with --from"
                 )
         self.carry_over(state)
-        self.seen = state["seen"]
+        self.seen, self.clock = state["seen"], Clock(state.get("seconds", 0.0))
         self.facts = {name: state[name] for name in self.facts}
         return True
 
@@ -119,6 +143,21 @@ class Run:
         self.optimiser.load_state_dict(state["optimiser"])
 
 
+def _groups(
+    module: nn.Module, decay: float, slow: Collection[nn.Parameter], slow_rate: float
+) -> list[dict[str, Any]]:
+    """Parameters by weight decay (weights of convolutions alone) and factor on the rate."""
+    names = {id(parameter) for parameter in slow}
+    groups = []
+    for factor, chosen in ((1.0, False), (slow_rate, True)):
+        parameters = [p for p in module.parameters() if (id(p) in names) is chosen]
+        for weights, of_group in ((True, decay), (False, 0.0)):
+            group = [p for p in parameters if (p.ndim > 1) is weights]
+            if group:
+                groups.append({"params": group, "weight_decay": of_group, "factor": factor})
+    return groups
+
+
 def read_checkpoint(folder: Path) -> dict[str, Any]:
     """Read what `Run.save` wrote, onto the CPU."""
     path = folder / CHECKPOINT
@@ -126,7 +165,15 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
         raise TrainingConfigError(
             f"there is no {path}; accepted: the --out folder of train.py or train_flow.py"
         )
-    return torch.load(path, weights_only=True, map_location="cpu")
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    missing = [name for name in ("phase", "network", "average") if name not in state]
+    if missing:
+        raise TrainingConfigError(
+            f"{path} does not say its {missing[0]}, as checkpoints of earlier versions do not; "
+            "accepted: the --out folder of this version's train.py or train_flow.py, or exported "
+            "weights such as rmnet-small"
+        )
+    return state
 
 
 def _first_line(text: object) -> str:
@@ -138,11 +185,11 @@ class Log:
 
     def __init__(self, folder: Path) -> None:
         """Append to the folder's log."""
-        self._path, self._start = folder / LOG, time.monotonic()
+        self._path, self._clock = folder / LOG, Clock()
 
     def write(self, *, kind: str, **fields: Any) -> None:  # noqa: ANN401 anything JSON holds
         """Write one line, with the seconds since this process began."""
-        fields = {"kind": kind, **fields, "seconds": round(time.monotonic() - self._start, 1)}
+        fields = {"kind": kind, **fields, "seconds": round(self._clock.seconds, 1)}
         rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in fields.items()}
         line = json.dumps(rounded)
         if kind != "train":

@@ -26,11 +26,13 @@ from arguments import (
     training_parser,
 )
 from batches import Batch, Schedule, load
+from clock import Deadline
 from draw_curves import draw_if_possible
+from folding import folded
 from held_out import held_out_jaccard
 from loop import train_loop
 from losses import last_jaccard, segmentation_loss
-from objective import random_margins, set_training, unroll
+from objective import random_margins, set_training, trunk_parameters, unroll
 from parallel import WHOLE, Part, run_parts
 from phases import Phase, TrainingConfig, read_config
 from rmnet.network.rmnet import RMNet
@@ -49,6 +51,7 @@ def train(
     *,
     origin: str | None = None,
     clips: int | None = None,
+    minutes: float | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
     bfloat16: bool = True,
@@ -66,6 +69,7 @@ def train(
         out: Folder of the checkpoint, the log and the exported average.
         origin: Where the weights come from, if not random: a run's folder, or weights.
         clips: Planned clips; None for the phase's.
+        minutes: Time that the run takes, those before it was resumed too; None to go by clips.
         seed: Of the weights and of every batch.
         device: Where to train.
         bfloat16: Whether convolutions run in bfloat16.
@@ -92,20 +96,30 @@ def train(
         "network": config.network.to_json(),
         "flow_trained": flow_trained,
     }
-    run, log = Run(network, config.optimiser, out, facts), Log(out)
+    run = Run(
+        network, config.optimiser, out, facts,
+        slow=trunk_parameters(network) if phase.trunk_rate != 1 else (),
+        slow_rate=phase.trunk_rate, writes=part.number == 0,
+    )  # fmt: skip
+    log = Log(out)
     if not run.resume():
         continue_run(run, phase, origin)
-    schedule = Schedule(phase.name, phase.recipes, planned, phase.span, seed)
+    deadline = None if minutes is None else Deadline(run.clock, minutes)
+    schedule = Schedule(
+        phase.name, phase.recipes, planned, phase.span, seed, deadline=deadline
+    )  # fmt: skip
+    dtype = torch.bfloat16 if bfloat16 else torch.float32
 
     def step(batch: Batch) -> dict[str, Tensor | float]:
         progress = schedule.progress(batch.before)
         rows = batch.recipe.batch * batch.recipe.objects
         rng = schedule.generator("margins", batch.before, part.number)
         margins = random_margins(phase.margins, rng, rows, device)
-        logits = unroll(
-            network, batch.clips, margins,
-            bfloat16=bfloat16, through_estimates=phase.through_estimates,
-        )  # fmt: skip
+        with folded(network, dtype, wanted=phase.fold_batchnorm):
+            logits = unroll(
+                network, batch.clips, margins,
+                bfloat16=bfloat16, through_estimates=phase.through_estimates,
+            )  # fmt: skip
         loss = segmentation_loss(
             logits, batch.clips.masks, name=phase.loss, hardest=phase.hardest(progress)
         )
@@ -126,8 +140,8 @@ def train(
     )  # fmt: skip
     finished = train_loop(
         run, batches, step, check, log,
-        planned=planned, check_every=check_every, part=part, stop_after=stop_after,
-        check_first=phase.start != "random",
+        planned=planned, deadline=deadline, check_every=check_every, part=part, stop_after=stop_after,
+        check_first=phase.start in ("average", "continue"),
     )  # fmt: skip
     if finished and part.number == 0:
         draw_if_possible(out)
@@ -142,12 +156,17 @@ def main() -> None:
         "--from", dest="origin", metavar="WEIGHTS_OR_RUN",
         help="folder of another run, or weights: a folder, a file, rmnet-small",
     )  # fmt: skip
+    parser.add_argument(
+        "--minutes", type=float, help="time of the whole run; progress follows the clock then"
+    )
     parser.add_argument("--processes", type=int, default=1, help="that train together, on a CPU")
     given = parser.parse_args()
     config = read_config(given.config)
     phase, device = config.phase(given.phase), chosen_device(given.device)
     if given.processes > 1 and device.type != "cpu":
         raise TrainingConfigError("--processes is for CPUs; accepted with a GPU: 1")
+    if given.processes > 1 and given.minutes is not None:
+        raise TrainingConfigError("--processes share no clock; accepted with --minutes: 1")
     sources = read_sources(given)
 
     def work(part: Part) -> None:
@@ -156,6 +175,7 @@ def main() -> None:
             sources, config, phase, given.out,
             origin=given.origin,
             clips=given.clips,
+            minutes=given.minutes,
             seed=given.seed,
             device=device,
             bfloat16=given.precision == "bfloat16",

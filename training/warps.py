@@ -82,8 +82,9 @@ def look_up(canvases: Tensor, points: Tensor) -> Tensor:
         (L, C, t, H, W).
     """
     frames, height, width = points.shape[2:]
-    ends = points.new_tensor([canvases.shape[3] - 1, canvases.shape[2] - 1]).clamp(min=1)
-    grid = points.flatten(2).transpose(1, 2) * (2 / ends) - 1
+    x, y = points.flatten(2).unbind(1)
+    ends = (max(1, canvases.shape[3] - 1), max(1, canvases.shape[2] - 1))
+    grid = torch.stack([x * (2 / ends[0]) - 1, y * (2 / ends[1]) - 1], -1)
     grid = grid.view(len(points), frames * height, width, 2)
     found = torch.nn.functional.grid_sample(
         canvases, grid, mode="bilinear", padding_mode="zeros", align_corners=True
