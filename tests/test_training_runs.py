@@ -148,6 +148,21 @@ def test_batches_made_ahead_are_dropped_when_they_are_closed(sources):
     assert multiprocessing.active_children() == []
 
 
+def test_workers_leave_signals_to_the_run(sources):
+    """A manager of jobs sends SIGTERM to all processes: the run still saves, and ends properly."""
+    schedule = batches.Schedule("tiny", CLIPS, planned=40)
+    made = batches.load(
+        sources, schedule, seen=0, part=WHOLE, workers=1, device=torch.device("cpu")
+    )  # fmt: skip
+    first = next(made)
+    (worker,) = multiprocessing.active_children()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(worker.pid, number)
+    rest = list(made)
+    assert (first.before, rest[-1].after) == (0, 40)
+    assert multiprocessing.active_children() == []
+
+
 @pytest.mark.parametrize("lacks", ["phase", "network"])
 def test_checkpoint_of_an_earlier_version_is_told(sources, tmp_path, lacks):
     run(sources, tmp_path, clips=2)

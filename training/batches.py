@@ -6,7 +6,7 @@ import signal
 import zlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Literal, get_args
 
 import numpy as np
@@ -152,12 +152,21 @@ def load(
         batches, orders(schedule, seen=seen, part=part), workers, from_scratch=on_device
     )  # fmt: skip
     pictures = [picture.to(device) for picture in sources.pictures] if on_device else []
-    for batch in loader:
-        if isinstance(batch.clips, PackedBatch):
-            clips = render(batch.clips, pictures, with_flow=schedule.with_flow)
-            yield replace(batch, clips=clips)
-        else:
-            yield batch
+    others = set(active_children())
+    made = iter(loader)
+    started = set(active_children()) - others
+    try:
+        for batch in made:
+            if isinstance(batch.clips, PackedBatch):
+                clips = render(batch.clips, pictures, with_flow=schedule.with_flow)
+                yield replace(batch, clips=clips)
+            else:
+                yield batch
+    finally:
+        del made  # which asks them to end
+        for worker in started:
+            worker.kill()
+            worker.join()
 
 
 def make_loader(
@@ -186,6 +195,6 @@ def make_loader(
 
 
 def _leave_signals_to_parent(worker: int) -> None:
-    # Ctrl-C reaches the whole process group; the run ends its workers once it has saved.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Both may reach the whole process group; the run ends its workers once it has saved.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
