@@ -37,6 +37,10 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="clips that are measured and not trained on",
     )  # fmt: skip
     parser.add_argument("--source-side", type=int, default=SIDE, help="px; larger ones are shrunk")
+    parser.add_argument(
+        "--cache", type=Path, metavar="FILE",
+        help="keeps the pictures as they were read; default: pictures.safetensors beside --out",
+    )  # fmt: skip
     parser.add_argument("--max-stills", type=int, help="of each pack; default: all")
     parser.add_argument(
         "--shapes", type=int, metavar="N",
@@ -53,6 +57,7 @@ def read_sources(given: argparse.Namespace) -> Sources:
         side=given.source_side,
         max_stills=given.max_stills,
         shapes=given.shapes,
+        cache=given.cache or given.out.parent / "pictures.safetensors",
     )
     stills = sum(len(numbers) for numbers in sources.packs.values())
     print(

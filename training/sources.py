@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from free_data import without_photographs
-from layouts import Found, LayoutError, read_folder
+from layouts import Found, LayoutError
+from picture_cache import read_folders
 from pictures import Picture, Video
 
 # Clips of DAVIS's train split that no weights are made from: the run's own yardstick.
@@ -109,6 +110,7 @@ class Sources:
         side: int | None = SIDE,
         max_stills: int | None = None,
         shapes: int | None = None,
+        cache: Path | None = None,
     ) -> Sources:
         """Read folders in any of the layouts of `layouts.py`.
 
@@ -119,8 +121,9 @@ class Sources:
             max_stills: Stills read of each pack; None for all.
             shapes: Stills of shapes to make, which with frames of the clips take the place of
                 the folders' stills; None to learn from the folders' stills.
+            cache: File that keeps the pictures as they were read; None for none.
         """
-        found = [read_folder(folder, side=side, max_stills=max_stills) for folder in folders]
+        found = read_folders(folders, side=side, max_stills=max_stills, cache=cache)
         if shapes is not None:
             found = [
                 without_photographs(x, held_out=held_out, shapes=shapes if n == 0 else 0)
