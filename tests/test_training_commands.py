@@ -34,7 +34,9 @@ def tiny_config(folder):
     fields = json.loads((TRAINING / "configs" / "rmnet-small.json").read_text())
     fields["network"] = json.loads(TINY.network.to_json())
     recipe = {"size": [64, 64], "frames": 2, "batch": 2, "real": 0.4}
-    fields["phases"] = [{**fields["phases"][0], "clips": 12, "recipes": [recipe]}]
+    rate = fields["phases"][0]["rate"]
+    phase = {"name": "stills", "clips": 12, "start": "random", "rate": rate, "recipes": [recipe]}
+    fields["phases"] = [phase]
     path = folder / "tiny.json"
     path.write_text(json.dumps(fields))
     return path

@@ -29,7 +29,7 @@ def test_shipped_configs_draw_recipes_at_every_progress(path):
     for mixture in [config.flow.recipes, *(phase.recipes for phase in config.phases)]:
         for progress in np.linspace(0, 1, 21):
             assert isinstance(mixture.draw(progress, rng), Recipe)
-    assert config.phases[0].start == "random"
+    assert all(phase.start in ("random", "imagenet") for phase in config.phases[:1])
 
 
 def test_small_config_is_the_packaged_network():
@@ -68,9 +68,11 @@ def test_wrong_fields_are_named_with_the_right_ones(change, told):
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("start", "scratch", r"phases\[0\].start is 'scratch'; accepted: 'random', 'average'"),
+        ("start", "scratch", r"phases\[0\].start is 'scratch'; accepted: 'random', 'imagenet'"),
         ("loss", "dice", "accepted: 'hardest', 'lovasz'"),
         ("clips", 0, "clips is 0; accepted: at least 1"),
+        ("trunk_rate", -1, "trunk_rate is -1.0; accepted: at least 0"),
+        ("freeze_batchnorm", False, "fold_batchnorm is True; accepted: true with `freeze_batch"),
         ("span", [0.5, 0.5], r"span is \[0.5, 0.5\]"),
         ("hardest", [[0.5, 1], [0.1, 0.2]], "points by rising progress"),
         ("hardest", 0, "above 0"),
@@ -92,12 +94,12 @@ def test_wrong_phase_is_told_what_is_accepted(field, value, told):
         ("size", [100, 128], "multiples of 16"),
         ("batch", 0, "at least 1"),
         ("objects", [], "a list of numbers from 1"),
-        ("real", 1.5, "from 0 to 1"),
-        ("chance", -1, "values from 0"),
         ("smallest", 4, "at least 8 px"),
         ("jump", -1, "at least 0"),
         ("blur", 2, "from 0 to 1"),
         ("thin", -0.5, "from 0 to 1"),
+        ("real", 1.5, "from 0 to 1"),
+        ("chance", -1, "values from 0"),
         ("colour", None, "accepted: a number"),
     ],
 )
@@ -117,10 +119,10 @@ def test_flow_recipes_must_know_their_flow():
 
 def test_two_phases_of_one_name_and_unknown_phases_are_refused():
     fields = changed()
-    fields["phases"][1]["name"] = "stills"
+    fields["phases"][1]["name"] = "main"
     with pytest.raises(TrainingConfigError, match="each name once"):
         config_from_json(fields, "x.json")
-    with pytest.raises(TrainingConfigError, match="accepted: --phase with stills, clips, large"):
+    with pytest.raises(TrainingConfigError, match="accepted: --phase with main, larger, fast"):
         SMALL.phase("medium")
 
 
@@ -147,11 +149,47 @@ def test_learning_rate_rises_then_falls_to_its_end():
 
 
 def test_mixture_draws_by_its_chances():
-    mixture = SMALL.phase("clips").recipes
+    mixture = SMALL.phase("main").recipes
     rng = np.random.default_rng(0)
-    early = {(r.height, r.frames) for r in (mixture.draw(0.2, rng) for _ in range(60))}
-    late = [mixture.draw(0.9, rng) for _ in range(2000)]
-    assert early == {(160, 3)}
-    assert np.mean([r.objects == 2 for r in late]) == pytest.approx(0.25, abs=0.03)
-    assert np.mean([r.frames == 5 for r in late]) == pytest.approx(0.25, abs=0.03)
-    assert np.mean([r.height == 224 for r in late]) == pytest.approx(0.35, abs=0.03)
+
+    def share(progress, is_wanted):
+        drawn = [mixture.draw(progress, rng) for _ in range(2000)]
+        return np.mean([is_wanted(recipe) for recipe in drawn])
+
+    def is_small(recipe):
+        return (recipe.height, recipe.frames) == (256, 3)
+
+    assert share(0.0, is_small) == 1  # 35 % of the run are three frames of 256 px
+    assert share(0.34, is_small) > 0.85
+    assert share(0.9, is_small) == pytest.approx(0.14, abs=0.03)
+    assert share(0.9, lambda recipe: recipe.objects > 1) == pytest.approx(0.34, abs=0.04)
+    assert share(0.9, lambda recipe: recipe.frames == 6) == pytest.approx(0.14, abs=0.03)
+
+
+def test_larger_batches_are_otherwise_those_of_the_main_phase():
+    def shapes(name):
+        return [
+            (x.size, x.frames, x.objects, x.chance, x.real, x.max_gap)
+            for x in SMALL.phase(name).recipes.ingredients
+        ]
+
+    assert shapes("larger") == shapes("main")
+    factors = [
+        large.batch / small.batch
+        for large, small in zip(
+            SMALL.phase("larger").recipes.ingredients,
+            SMALL.phase("main").recipes.ingredients,
+            strict=True,
+        )
+    ]
+    assert set(factors) == {3}
+
+
+def test_fast_phase_goes_on_from_weights_with_small_thin_fast_things():
+    phase = SMALL.phase("fast")
+    assert (phase.start, phase.freeze_batchnorm, phase.fold_batchnorm) == ("average", True, True)
+    for recipe in phase.recipes.ingredients:
+        assert (recipe.smallest, recipe.real, recipe.max_gap) == (16, 0.5, 12)
+        assert recipe.jump > 1
+        assert recipe.thin > 0
+        assert recipe.blur > 0

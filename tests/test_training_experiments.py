@@ -17,12 +17,13 @@ from layouts import read_folder
 from rmnet.network.rmnet import RMNet
 from shapes import make_stills
 from sources import HELD_OUT, Sources
-from training_tools import SMALL, WIDTHS, write_folder
+from training_tools import EXPERIMENTS as BASE
+from training_tools import WIDTHS, write_folder
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
 def test_every_change_changes_something_and_still_trains(experiment):
-    base = base_config(SMALL)
+    base = base_config(BASE)
     changed = experiment.change(base)
     assert (changed == base) is (experiment.name == "base" or experiment.photographs)
     rng = np.random.default_rng(0)
@@ -41,12 +42,12 @@ def test_budget_is_that_of_the_page():
     page = experiment_table.PAGE.read_text()
     assert "4,000 clips of 2 frames at 128 px, then 1,500 of 3 frames at 160 px" in page
     assert (changes.TWO_FRAMES, changes.THREE_FRAMES) == (4000, 1500)
-    assert base_config(SMALL).phases[0].clips == 5500
+    assert base_config(BASE).phases[0].clips == 5500
 
 
 def test_several_objects_are_in_three_quarters_of_the_batches():
     (experiment,) = (x for x in EXPERIMENTS if x.name == "several")
-    mixture = experiment.change(base_config(SMALL)).phases[0].recipes
+    mixture = experiment.change(base_config(BASE)).phases[0].recipes
     rng = np.random.default_rng(0)
     several = [mixture.draw(0.9, rng).objects > 1 for _ in range(2000)]
     assert np.mean(several) == pytest.approx(0.75, abs=0.03)
@@ -70,7 +71,7 @@ def test_free_data_has_no_photographs_but_those_of_the_clips(tmp_path):
 
 
 def test_result_says_what_was_run(tmp_path, monkeypatch):
-    tiny = replace(SMALL, network=replace(SMALL.network, **WIDTHS))
+    tiny = replace(BASE, network=replace(BASE.network, **WIDTHS))
     monkeypatch.setattr(experiments, "read_config", lambda path: tiny)
     found = read_folder(write_folder(tmp_path), side=None)
     (experiment,) = (x for x in EXPERIMENTS if x.name == "untied")

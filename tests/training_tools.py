@@ -16,6 +16,7 @@ from recipes import Curve, Ingredient, Mixture
 
 TRAINING = Path(__file__).resolve().parents[1] / "training"
 SMALL = read_config(TRAINING / "configs" / "rmnet-small.json")
+EXPERIMENTS = read_config(TRAINING / "configs" / "experiments-small.json")
 WIDTHS = {
     "stem_width": 4,
     "stage_widths": (4, 8, 8),
@@ -35,7 +36,7 @@ PHASE = Phase(
     name="tiny", clips=8, rate=RATE, recipes=CLIPS, start="random", hardest=HARDEST
 )  # fmt: skip
 TINY = TrainingConfig(
-    network=replace(SMALL.network, **WIDTHS),
+    network=replace(EXPERIMENTS.network, **WIDTHS),
     flow=FlowPhase(
         clips=8,
         rate=RATE,

@@ -16,6 +16,7 @@ from rmnet.network.rmnet import RMNet
 from rmnet.weights import load_network
 from runs import CHECKPOINT, Run, read_checkpoint
 from strict_json import TrainingConfigError
+from trunk import load_trunk
 
 # What weights do not depend on, so that a config may differ in it from the weights it starts from.
 FREE = ("size", "box_margin", "search_region", "lost_memory_region", "mask_threshold")
@@ -29,23 +30,30 @@ def initial_network(
     Args:
         config: What it must be.
         phase: Its `start` says what is wanted.
-        origin: `--from`: the folder of a run, or anything `from_pretrained` takes.
+        origin: `--from`: the folder of a run, or anything `from_pretrained` takes; for
+            "imagenet" a classifier's file, None for the one of a package.
         seed: Of random weights.
 
     Returns:
         The network, and whether its TinyFlowNet has been trained.
     """
-    if (origin is None) != (phase.start == "random"):
-        wanted = "starts from random weights; leave --from out" if origin else (
-            "starts from weights; give --from the folder of the phase before, or weights such as "
-            "rmnet-small"
-        )  # fmt: skip
-        raise TrainingConfigError(f"phase {phase.name!r} {wanted}")
+    if origin is None and phase.start in ("average", "continue"):
+        raise TrainingConfigError(
+            f"phase {phase.name!r} starts from weights; give --from the folder of the phase "
+            "before, or weights such as rmnet-small"
+        )
+    if origin is not None and phase.start == "random":
+        raise TrainingConfigError(
+            f"phase {phase.name!r} starts from random weights; leave --from out"
+        )
     torch.manual_seed(seed)
     network = RMNet(config)
-    if origin is None:
+    if phase.start in ("random", "imagenet"):
         initialise(network)
+        if phase.start == "imagenet":
+            load_trunk(network, None if origin is None else Path(origin))
         return network, False
+    assert origin is not None
     if (Path(origin) / CHECKPOINT).is_file():
         state = read_checkpoint(Path(origin))
         check_same_network(RMNetConfig.from_json(state["network"]), config, origin)
