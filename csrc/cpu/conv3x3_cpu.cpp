@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "arena.h"
+#include "images.h"
 #include "winograd.h"
 
 namespace rmnet {
 namespace {
 
-using torch::headeronly::MemoryFormat;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
@@ -34,39 +34,6 @@ const WinogradKernels& winograd_of(InstructionSet instruction_set) {
   if (instruction_set == InstructionSet::kAvx2) return avx2_winograd;
 #endif
   return portable_winograd;
-}
-
-void check_images(const char* name, const Tensor& images) {
-  STD_TORCH_CHECK(images.dim() == 4 && images.scalar_type() == ScalarType::Float, name,
-                  " must be (B, C, H, W) of float32");
-}
-
-// Whether a pixel's channels follow one another.
-bool has_channels_last(const Tensor& images) {
-  return images.stride(1) == 1 || images.size(1) == 1;
-}
-
-// The same numbers, so laid out; a copy only if they are not yet.
-Tensor channels_last(const Tensor& images) {
-  if (has_channels_last(images)) return images;
-  return torch::stable::contiguous(images, MemoryFormat::ChannelsLast);
-}
-
-template <class Float>
-Pixels<Float> pixels_of(const Tensor& images, Float* start) {
-  return {start, images.stride(0), images.stride(2), images.stride(3)};
-}
-
-Pixels<const float> pixels_of(const Tensor& images) {
-  return pixels_of(images, static_cast<const float*>(images.const_data_ptr()));
-}
-
-// Calls work(i) for every i below count, over the threads.
-template <class Work>
-void for_each(int64_t count, const Work& work) {
-  torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) work(i);
-  });
 }
 
 // How many channels are taken at a time: as many each time, but for the last.

@@ -22,6 +22,7 @@
 #include <cstdint>
 
 #include "instruction_set.h"
+#include "pixels.h"
 
 namespace rmnet {
 
@@ -32,17 +33,6 @@ constexpr int kElements = kPatch * kPatch;  // of a transformed patch or filter
 
 // Output channels whose transformed filters lie together, the last panel's with zeros to its end.
 constexpr int kPanel = 32;
-
-// Pixels of channels that follow one another; strides are in floats.
-template <class Float>
-struct Pixels {
-  Float* start;
-  int64_t image_stride, row_stride, pixel_stride;
-
-  Float* at(int64_t image, int64_t y, int64_t x) const {
-    return start + image * image_stride + y * row_stride + x * pixel_stride;
-  }
-};
 
 // (out_channels, channels, 3, 3), lying in any way; strides are in floats.
 struct Filters {
