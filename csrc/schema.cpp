@@ -1,4 +1,5 @@
-// The operators' signatures. rmnet/ops/regional_read.py and convolution.py are their documentation.
+// The operators' signatures. rmnet/ops/regional_read.py, convolution.py and inverted_residual.py are
+// their documentation.
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(rmnet, m) {
@@ -10,4 +11,11 @@ STABLE_TORCH_LIBRARY(rmnet, m) {
       "conv3x3(Tensor(a!) out, Tensor x, Tensor weight, Tensor? scale, Tensor? bias, "
       "Tensor? residual, bool relu_input, bool relu_output, str instruction_set='best', "
       "Tensor(b!)? scratch=None) -> ()");
+  m.def(
+      "inverted_residual(Tensor(a!) out, Tensor x, Tensor packed, int expanded, int kernel, "
+      "int stride, bool expand, bool residual, str instruction_set='best', "
+      "Tensor(b!)? scratch=None) -> ()");
+  m.def(
+      "pack_inverted_residual(Tensor? expand, Tensor? expand_bias, Tensor depthwise, "
+      "Tensor depthwise_bias, Tensor project, Tensor project_bias) -> Tensor");
 }

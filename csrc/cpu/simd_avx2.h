@@ -16,6 +16,7 @@ struct SimdAvx2 {
   static constexpr int kQueries = 48;
 
   using Vector = __m256;
+  using Narrow = SimdAvx2;  // of at most eight lanes
   using Half = torch::headeronly::Half;
   using BFloat16 = torch::headeronly::BFloat16;
 
@@ -49,6 +50,7 @@ struct SimdAvx2 {
   static Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
   static Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
   static Vector max(Vector a, Vector b) { return _mm256_max_ps(a, b); }
+  static Vector min(Vector a, Vector b) { return _mm256_min_ps(a, b); }
   static Vector round(Vector a) {
     return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }

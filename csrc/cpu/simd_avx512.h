@@ -9,12 +9,26 @@
 
 namespace rmnet {
 
+// Eight at a time, for what is left over.
+struct SimdAvx512Narrow {
+  static constexpr int kLanes = 8;
+
+  using Vector = __m256;
+
+  static Vector broadcast(float x) { return _mm256_set1_ps(x); }
+  static Vector load(const float* p) { return _mm256_loadu_ps(p); }
+  static void store(float* p, Vector v) { _mm256_storeu_ps(p, v); }
+  static Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
+  static Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
+};
+
 struct SimdAvx512 {
   static constexpr int kLanes = 16;
   static constexpr int kTileRows = 12;  // 12 x 2 accumulators of 32 registers
   static constexpr int kQueries = 96;
 
   using Vector = __m512;
+  using Narrow = SimdAvx512Narrow;
   using Half = torch::headeronly::Half;
   using BFloat16 = torch::headeronly::BFloat16;
 
@@ -46,6 +60,7 @@ struct SimdAvx512 {
   static Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
   static Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
   static Vector max(Vector a, Vector b) { return _mm512_max_ps(a, b); }
+  static Vector min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
   static Vector round(Vector a) {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }

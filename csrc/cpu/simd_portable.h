@@ -16,6 +16,7 @@ struct SimdPortable {
   struct Vector {
     float lane[kLanes];
   };
+  using Narrow = SimdPortable;  // of at most eight lanes
 
   template <class Function>
   static Vector make(Function&& of_lane) {
@@ -50,6 +51,9 @@ struct SimdPortable {
   static Vector max(Vector a, Vector b) {
     // As the vector instructions do: the second if either is no number.
     return make([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+  }
+  static Vector min(Vector a, Vector b) {
+    return make([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
   }
   static Vector exp(Vector a) {
     return make([&](int i) { return std::exp(a.lane[i]); });

@@ -9,9 +9,9 @@
 #include <torch/headeronly/util/Half.h>
 
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx512f,avx512vl"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,fma"))), apply_to = function)
 #else
-#pragma GCC target("avx512f,avx512vl")
+#pragma GCC target("avx512f,avx512vl,fma")
 // GCC 12 warns of its own headers here: https://gcc.gnu.org/bugzilla/show_bug.cgi?id=105593
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"

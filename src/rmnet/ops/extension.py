@@ -1,8 +1,9 @@
 """The binaries of the native ops: which are loaded and, if one is not, why.
 
-`rmnet._C` declares `torch.ops.rmnet.regional_read` and `conv3x3` and implements them for the CPU,
-`rmnet._C_cuda` the former for CUDA. They are built where that is possible (setup.py); PyTorch does the work of one that is
-missing. Whatever is wrong with a file, rmnet can be imported; it warns once.
+`rmnet._C` declares `torch.ops.rmnet.regional_read`, `conv3x3` and `inverted_residual` and
+implements them for the CPU, `rmnet._C_cuda` the first for CUDA. They are built where that is
+possible (setup.py); PyTorch does the work of one that is missing. Whatever is wrong with a file,
+rmnet can be imported; it warns once.
 """
 
 from __future__ import annotations

@@ -1,0 +1,31 @@
+// inverted_residual.h for x86 processors with AVX2, FMA and F16C.
+#include "inverted_residual.h"
+
+#ifdef RMNET_X86
+
+// Whatever these files include comes first: code that others share must not use AVX2, FMA and F16C.
+#include <immintrin.h>
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma,f16c")
+#endif
+
+#include "inverted_residual_strip.h"
+#include "simd_avx2.h"
+
+namespace rmnet {
+
+// A constant: no code of this file runs before somebody has looked at the processor.
+const InvertedResidualKernels avx2_inverted_residual = inverted_residual_kernels<SimdAvx2>();
+
+}  // namespace rmnet
+
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+
+#endif
