@@ -6,11 +6,13 @@ import pytest
 import torch
 
 import tiny
-from rmnet.network import inference
+from rmnet.network import fuse, inference
 from rmnet.network.cell_box import CellBox, union
 from rmnet.network.halo import encoder_halo
 from rmnet.network.inference import InferenceNetwork
 from rmnet.network.rmnet import RMNet
+from rmnet.network.workspace import Workspace
+from rmnet.ops.inverted_residual import why_pytorch
 from rmnet.regions import cells_in_boxes
 
 # One in each corner, one inside, the whole grid of 6 x 8 cells, and a lost object's.
@@ -83,6 +85,23 @@ def test_inference_gives_the_networks_own_numbers(network, image):
     assert close(seen.features.skip8, want.skip8)
     assert close(seen.features.skip4, want.skip4)
     assert close(decoded, probabilities)
+
+
+def test_an_efficientnet_equals_the_plain_network_within_1e_5(image, monkeypatch):
+    """Both ways of computing its blocks: by the native operator, and by PyTorch."""
+    network = trained(CONFIGS["inverted residuals"])
+    want = network.query_encoder(image)
+    for why in (None, "for the test"):
+        if why is not None:
+            monkeypatch.setattr(fuse, "why_pytorch", lambda *_, why=why: why)
+        elif why_pytorch(image.device, image.dtype) is not None:
+            continue
+        ours = InferenceNetwork(network).network.query_encoder
+        kinds = {type(block) for block in (*ours.stage4, *ours.stage8, *ours.stage16)}
+        assert len(kinds) == 1
+        with torch.inference_mode(), Workspace.of_this_thread().scope():
+            for have, wanted in zip(ours(image), want, strict=True):
+                assert (have - wanted).abs().max() <= 1e-5 * wanted.abs().max()
 
 
 def test_only_cells_of_a_box_get_keys_and_values(image):

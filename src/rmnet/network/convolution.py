@@ -96,6 +96,13 @@ class Convolution(nn.Module):
         return new_activation((len(x), len(self.weight), *x.shape[2:]))
 
 
+def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return the weight (K, C, k, k) and the bias (K,) of a convolution with its BatchNorm."""
+    bias = None if conv.bias is None else conv.bias.detach()
+    scale, bias = _as_scale_and_bias(norm, bias)
+    return _scaled(conv.weight.detach(), scale), bias
+
+
 def _is_pointwise(conv: nn.Conv2d) -> bool:
     return conv.kernel_size == (1, 1) and conv.stride == (1, 1) and conv.groups == 1
 

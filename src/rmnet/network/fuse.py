@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rmnet.network.blocks import BasicBlock, Block, Bottleneck, InvertedResidual
-from rmnet.network.convolution import Convolution
+from rmnet.network.convolution import Convolution, folded
 from rmnet.network.decoder import Refinement, ResidualBlock
 from rmnet.network.encoders import Encoder, MemoryEncoder
 from rmnet.network.rmnet import RMNet
-from rmnet.network.workspace import new_activation, temporaries
+from rmnet.network.workspace import new_activation, scratch, temporaries
+from rmnet.ops.inverted_residual import inverted_residual, pack, why_pytorch
 
 
 def fused(network: RMNet, dtype: torch.dtype) -> RMNet:
@@ -37,7 +38,7 @@ def fused(network: RMNet, dtype: torch.dtype) -> RMNet:
     for encoder in (result.query_encoder, result.memory_encoder):
         _fold_stem(encoder, convolution)
         for name in ("stage4", "stage8", "stage16"):
-            blocks = (_fused_block(block, convolution) for block in getattr(encoder, name))
+            blocks = (_fused_block(block, convolution, dtype) for block in getattr(encoder, name))
             _replace(encoder, **{name: nn.Sequential(*blocks)})
     decoder = result.decoder
     _replace(
@@ -71,7 +72,7 @@ class FusedStageBlock(nn.Module):
 
 
 class FusedInvertedResidual(nn.Module):
-    """A block of an EfficientNet's stage."""
+    """A block of an EfficientNet's stage, by PyTorch."""
 
     def __init__(self, block: InvertedResidual, convolution: Callable[..., Convolution]) -> None:
         super().__init__()
@@ -92,10 +93,34 @@ class FusedInvertedResidual(nn.Module):
             return self.project(x, residual=residual, out=out)
 
 
-def _fused_block(block: Block, convolution: Callable[..., Convolution]) -> nn.Module:
-    if isinstance(block, InvertedResidual):
-        return FusedInvertedResidual(block, convolution)
-    return FusedStageBlock(block, convolution)
+class NativeInvertedResidual(nn.Module):
+    """A block of an EfficientNet's stage, by the native operator."""
+
+    def __init__(self, block: InvertedResidual) -> None:
+        super().__init__()
+        *expand, depthwise, project = (folded(conv, norm) for conv, norm in block.main_path())
+        self.packed = pack(
+            expand[0] if expand else None,
+            depthwise,
+            project,
+            stride=block.depthwise.stride[0],
+            residual=block.has_shortcut,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, width, H/stride, W/stride)."""
+        out = new_activation(self.packed.output_shape(x))
+        return inverted_residual(x, self.packed, out=out, scratch=scratch())
+
+
+def _fused_block(
+    block: Block, convolution: Callable[..., Convolution], dtype: torch.dtype
+) -> nn.Module:
+    if not isinstance(block, InvertedResidual):
+        return FusedStageBlock(block, convolution)
+    if why_pytorch(block.project.weight.device, dtype) is None:
+        return NativeInvertedResidual(block)
+    return FusedInvertedResidual(block, convolution)
 
 
 class FusedResidualBlock(nn.Module):
