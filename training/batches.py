@@ -151,11 +151,12 @@ def load(
     loader = make_loader(
         batches, orders(schedule, seen=seen, part=part), workers, from_scratch=on_device
     )  # fmt: skip
-    pictures = [picture.to(device) for picture in sources.pictures] if on_device else []
     others = set(active_children())
     made = iter(loader)
     started = set(active_children()) - others
     try:
+        # While the workers plan the first batches.
+        pictures = [picture.to(device) for picture in sources.pictures] if on_device else []
         for batch in made:
             if isinstance(batch.clips, PackedBatch):
                 clips = render(batch.clips, pictures, with_flow=schedule.with_flow)
