@@ -103,6 +103,24 @@ def test_the_memory_region_switched_off_is_the_whole_frame(segmenter, clip, read
     assert_as_the_loops(reads)
 
 
+def test_with_a_threshold_the_memory_sees_masks_instead_of_probabilities(segmenter, clip):
+    remembered = {}
+    for threshold in (None, 0.3):
+        chosen = segmenter.with_config(memory_threshold=threshold)
+        masks = remembered[threshold] = []
+        encoder = chosen._inference.network.memory_encoder
+        hook = encoder.register_forward_hook(lambda _, given, __, masks=masks: masks.append(given))
+        results(chosen, (clip[0][:3], clip[1]))
+        hook.remove()
+    # Two objects in two steps; in the first step only the given masks are there.
+    assert len(remembered[None]) == len(remembered[0.3]) == 4
+    for number, ((_, soft, _), (_, cut, _)) in enumerate(
+        zip(remembered[None], remembered[0.3], strict=True)
+    ):
+        assert torch.equal(cut, (soft >= 0.3).float())
+        assert torch.equal(cut, soft) == (number < 2)
+
+
 def test_the_query_region_switched_off_is_the_whole_frame(segmenter, clip, reads):
     first = (clip[0][:2], clip[1])
     results(segmenter, first)

@@ -23,6 +23,7 @@ widths = st.integers(1, 64).map(lambda x: 4 * x)
         read=st.sampled_from(["zeroed", "excluded"]),
         search_region=st.sampled_from(get_args(SearchRegion)),
         memory_region=st.sampled_from(get_args(MemoryRegion)),
+        memory_threshold=st.none() | st.floats(0.01, 0.99),
         mask_threshold=st.floats(0.01, 0.99),
         size=st.integers(16, 2000),
     )
@@ -46,6 +47,8 @@ def test_json_round_trip(config):
         ("key_width", True, "at least 1"),
         ("mask_threshold", 1.0, r"in \(0, 1\)"),
         ("mask_threshold", "half", r"in \(0, 1\)"),
+        ("memory_threshold", 0, r"in \(0, 1\)"),
+        ("memory_threshold", "none", r"in \(0, 1\)"),
         ("tied_encoders", 1, "true or false"),
         ("box_margin", -1, "at least 0"),
     ],
@@ -64,11 +67,15 @@ def test_unknown_and_missing_fields_are_named():
         RMNetConfig.from_json(json.dumps(fields))
 
 
-def test_a_file_from_before_the_memory_region_could_be_chosen_is_read_and_written_as_it_was():
+@pytest.mark.parametrize(
+    ("field", "default", "chosen"),
+    [("memory_region", "mask", "frame"), ("memory_threshold", None, 0.5)],
+)
+def test_a_file_from_before_a_field_is_read_and_written_as_it_was(field, default, chosen):
     text = RMNetConfig().to_json()
-    assert "memory_region" not in json.loads(text)  # an older rmnet reads it too
-    assert RMNetConfig.from_json(text).memory_region == "mask"
-    assert json.loads(RMNetConfig(memory_region="frame").to_json())["memory_region"] == "frame"
+    assert field not in json.loads(text)  # an older rmnet reads it too
+    assert getattr(RMNetConfig.from_json(text), field) == default
+    assert json.loads(RMNetConfig(**{field: chosen}).to_json())[field] == chosen
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "[" * 100_000])

@@ -20,7 +20,7 @@ SearchRegion = Literal["warped", "union", "previous", "best_match", "frame"]
 FORMAT_VERSION = 1  # of config.json; raised when an old file would be misread
 # Younger than the format. Left out of a file where they have their default, so that files without
 # and with them agree, and an older rmnet refuses only what it would misread.
-_LATER_FIELDS = ("memory_region",)
+_LATER_FIELDS = ("memory_region", "memory_threshold")
 # How weights are used. Every other field decides their shapes.
 USE_FIELDS = (
     "read",
@@ -31,6 +31,7 @@ USE_FIELDS = (
     "lost_memory_region",
     "search_region",
     "memory_region",
+    "memory_threshold",
     "size",
 )
 
@@ -93,6 +94,9 @@ class RMNetConfig:
             "frame": the whole frame. Paper, tables 5 and 6: the last three are ablations.
         memory_region: What of a past frame is matched. "mask" (paper): the box of the object's
             mask. "frame": the whole frame, an ablation (paper, table 5).
+        memory_threshold: Probability from which a pixel is remembered as the object's, as 1, and
+            below which it is remembered as 0; None remembers the probabilities. Paper and released
+            code: None. A threshold keeps doubtful pixels from growing from frame to frame.
         size: Shorter side of the frame inside the network, px; the scale the weights know.
     """
 
@@ -114,6 +118,7 @@ class RMNetConfig:
     lost_memory_region: LostRegion = "frame"
     search_region: SearchRegion = "warped"
     memory_region: MemoryRegion = "mask"
+    memory_threshold: float | None = None
     size: int = 480
 
     def __post_init__(self) -> None:
@@ -144,11 +149,9 @@ class RMNetConfig:
                 raise ConfigError(
                     f"{name} is {shown(getattr(self, name))}; accepted: true or false"
                 )
-        threshold = self.mask_threshold
-        if isinstance(threshold, bool) or not isinstance(threshold, int | float):
-            raise ConfigError(f"mask_threshold is {shown(threshold)}; accepted: a number in (0, 1)")
-        if not 0 < threshold < 1:
-            raise ConfigError(f"mask_threshold is {shown(threshold)}; accepted: a number in (0, 1)")
+        _check_probability("mask_threshold", self.mask_threshold)
+        if self.memory_threshold is not None:
+            _check_probability("memory_threshold", self.memory_threshold)
         for name, value in FIXED_SHAPES.get(self.backbone, {}).items():
             if getattr(self, name) != value:
                 raise ConfigError(
@@ -239,6 +242,12 @@ def _check_choice(name: str, value: object, choices: Any) -> None:  # noqa: ANN4
     if value not in get_args(choices):
         accepted = ", ".join(map(repr, get_args(choices)))
         raise ConfigError(f"{name} is {shown(value)}; accepted: {accepted}")
+
+
+def _check_probability(name: str, value: object) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < cast("float", value) < 1:
+        raise ConfigError(f"{name} is {shown(value)}; accepted: a number in (0, 1)")
 
 
 def _check_int(name: str, value: object, *, minimum: int, maximum: int | None = None) -> None:

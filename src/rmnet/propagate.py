@@ -78,7 +78,10 @@ def propagate(
         bank.write(
             previous.index,
             *network.encode_memory(
-                padding.add(previous_image), padded, memory_boxes, regional=regional
+                padding.add(previous_image),
+                _remembered(config, padded),
+                memory_boxes,
+                regional=regional,
             ),
             memory_boxes,
             given=bool(previous.estimate.given),
@@ -126,6 +129,13 @@ def _search_boxes(
     if config.search_region == "union":
         boxes = union_boxes(boxes, _boxes(config, masks, "frame"))
     return boxes
+
+
+def _remembered(config: RMNetConfig, masks: Tensor) -> Tensor:
+    """What the memory encoder sees of the objects: probabilities, or what is sure of them."""
+    if config.memory_threshold is None:
+        return masks
+    return (masks >= config.memory_threshold).to(masks.dtype)
 
 
 def _memory_boxes(config: RMNetConfig, masks: Tensor) -> Tensor:

@@ -156,7 +156,7 @@ class RMNetSegmenter:
         Args:
             fields: Fields of `RMNetConfig` that say how weights are used: read, scaled_scores,
                 box_margin, min_object_pixels, mask_threshold, lost_memory_region, search_region,
-                memory_region, size.
+                memory_region, memory_threshold, size.
 
         Example:
             >>> everywhere = segmenter.with_config(search_region="frame")  # doctest: +SKIP
