@@ -133,6 +133,9 @@ class BaselineSession:
     def memorize(self, image: Tensor, masks: Tensor) -> Remembered:
         """Encode the previous frame with each object's mask, and join it to the memory."""
         encoder, keys, values = self.network.memory_encoder, [], []
+        boxes = pixel_to_cell_boxes(self._boxes(masks, self.config.lost_memory_region))
+        if self.config.memory_threshold is not None:
+            masks = (masks >= self.config.memory_threshold).float()
         for j in range(len(masks)):
             stem = encoder.stem(image) + encoder.mask_stem(masks[j][None, None])
             if encoder.others_stem is not None:
@@ -141,7 +144,6 @@ class BaselineSession:
             key, value = self.network.memory_head(encoder.stages(stem).f16)
             keys.append(key)
             values.append(value)
-        boxes = pixel_to_cell_boxes(self._boxes(masks, self.config.lost_memory_region))
         frame = Remembered(
             torch.cat(keys)[:, :, None], torch.cat(values)[:, :, None], boxes[:, None]
         )

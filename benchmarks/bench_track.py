@@ -3,7 +3,8 @@
 
     python benchmarks/bench_track.py --network paper --threads 2 --json track.json
 
-`regional` is the library with that option. Steps are taken in turns, after warm-up; medians. Objects
+`regional` is the library with that option; with --beside WEIGHTS, the library also runs with other
+weights, in the same turns. Steps are taken in turns, after warm-up; medians. Objects
 are textured squares that move. After each step what all know of the frame is replaced by the truth, so that regions are those of
 objects of the chosen size whatever the weights: those of `paper` are random. `ideal` is a stage's
 own multiply-adds (convolutions, by their definition, and matrix products) at the rate of a product
@@ -37,6 +38,7 @@ from stages import STAGES, count_native_ops, watch_baseline, watch_library
 
 GEMM = 1536
 VARIANTS = ("baseline", "library", "regional")
+BESIDE = ("beside", "beside, regional")  # the library with other weights
 
 
 class Clip:
@@ -78,7 +80,7 @@ class Runner:
         else:
             segmenter = RMNetSegmenter(network, device="cpu")
             self._session = segmenter.start(
-                size="native", memory=MemoryPolicy(every=every), regional=variant == "regional"
+                size="native", memory=MemoryPolicy(every=every), regional="regional" in variant
             )
             self.watch = watch_library(self._session, segmenter._inference)
 
@@ -114,7 +116,7 @@ def main() -> None:
     results = []
     for objects in arguments.objects:
         result = measure(arguments, objects)
-        alone = () if arguments.no_processes else VARIANTS
+        alone = () if arguments.no_processes else variants(arguments)
         result["processes"] = {v: in_own_process(arguments, v, objects) for v in alone}
         results.append(result)
         print_tables(result)
@@ -129,6 +131,7 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", choices=("paper", "small"), default="paper")
+    parser.add_argument("--beside", metavar="WEIGHTS", help="weights to run in the same turns")
     parser.add_argument("--objects", nargs="*", type=int, default=[1, 3, 5])
     parser.add_argument("--size", nargs=2, type=int, default=[480, 854], metavar=("H", "W"))
     parser.add_argument("--share", type=float, default=0.04, help="of the frame, each object")
@@ -138,20 +141,30 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--no-processes", action="store_true", help="skip those of one variant")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--peak", choices=VARIANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--peak", choices=VARIANTS + BESIDE, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def make_network(name: str) -> RMNet:
+def variants(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """What is run in turns."""
+    return VARIANTS if arguments.beside is None else VARIANTS + BESIDE
+
+
+def make_network(arguments: argparse.Namespace, variant: str) -> RMNet:
     """Fresh weights, which a segmenter may take over."""
+    if variant in BESIDE:
+        return load_network(arguments.beside)
     torch.manual_seed(0)
-    return RMNet(RMNetConfig()).eval() if name == "paper" else load_network("rmnet-small")
+    is_paper = arguments.network == "paper"
+    return RMNet(RMNetConfig()).eval() if is_paper else load_network("rmnet-small")
 
 
 def measure(arguments: argparse.Namespace, objects: int) -> dict[str, object]:
     """Medians of one number of objects: by variant, stage and cost; and the rate of a product."""
     clip = Clip(tuple(arguments.size), objects, arguments.share)
-    runners = {v: Runner(v, make_network(arguments.network), arguments.every) for v in VARIANTS}
+    runners = {
+        v: Runner(v, make_network(arguments, v), arguments.every) for v in variants(arguments)
+    }
     square = torch.rand((GEMM, GEMM))
     rates = []
     unmeasured = 1 + arguments.warmup
@@ -178,8 +191,9 @@ def measure(arguments: argparse.Namespace, objects: int) -> dict[str, object]:
 def in_own_process(arguments: argparse.Namespace, variant: str, objects: int) -> dict[str, float]:
     """Run this script again, for one variant and its peak memory."""
     command = [sys.executable, __file__, "--peak", variant, "--objects", str(objects)]
-    for name in ("network", "share", "frames", "warmup", "every", "threads"):
-        command += [f"--{name}", str(getattr(arguments, name))]
+    for name in ("network", "beside", "share", "frames", "warmup", "every", "threads"):
+        if getattr(arguments, name) is not None:
+            command += [f"--{name}", str(getattr(arguments, name))]
     command += ["--size", *map(str, arguments.size)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
@@ -188,7 +202,7 @@ def in_own_process(arguments: argparse.Namespace, variant: str, objects: int) ->
 def measure_peak(arguments: argparse.Namespace) -> None:
     """Print one variant's memory and time, alone in this process."""
     clip = Clip(tuple(arguments.size), arguments.objects[0], arguments.share)
-    runner = Runner(arguments.peak, make_network(arguments.network), arguments.every)
+    runner = Runner(arguments.peak, make_network(arguments, arguments.peak), arguments.every)
     before = peak_megabytes()
     for t in range(1 + arguments.warmup + arguments.frames):
         runner.step(*clip.frame(t), first=t == 0, count=False)
@@ -223,6 +237,10 @@ def print_tables(result: dict[str, object]) -> None:
             f" | {_ratio(plain, regional)} | {macs} | {1000 * ideal:.0f}"
             f" | {ideal / ours['seconds']:.2f} | {' → '.join(map(_faults, each))} | {kernel} |"
         )
+    for variant in BESIDE:
+        if variant in costs:
+            print(f"\n{variant}: {_ms(costs[variant]['all'])} ms, ", end="")
+            print(", ".join(f"{stage} {_ms(costs[variant][stage])}" for stage in STAGES))
     print(
         "\n| alone in a process | ms a frame | faults a frame | peak MB | of it before tracking |"
     )

@@ -164,6 +164,16 @@ def count_native_ops() -> None:
         del out
         return 2 * 9 * x.numel() * len(weight)
 
+    @register_flop_formula(torch.ops.rmnet.inverted_residual, get_raw=True)
+    def block_flops(
+        out: Tensor, x: Tensor, packed: Tensor, expanded: int, kernel: int, stride: int,
+        expands: bool, *_: object, **__: object,
+    ) -> int:  # fmt: skip
+        del packed, stride
+        wide = x.numel() * expanded if expands else 0
+        outputs = out.numel() // out.shape[1]
+        return 2 * (wide + outputs * expanded * (kernel**2 + out.shape[1]))
+
     @register_flop_formula(torch.ops.rmnet.regional_read, get_raw=True)
     def read_flops(
         query: Tensor, key: Tensor, value: Tensor, query_boxes: Tensor, memory_boxes: Tensor,
