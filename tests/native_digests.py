@@ -14,12 +14,13 @@ import sys
 import numpy as np
 import torch
 
-from rmnet.ops import convolution, extension, native
+from rmnet.ops import convolution, extension, inverted_residual, native
 
 OBJECTS, FRAMES, HEIGHT, WIDTH = 3, 4, 12, 17
 THREADS = 2  # who adds up what depends on it
 WIDTHS = {"released": (128, 512), "small": (64, 192), "odd": (7, 10)}
 CONVOLUTIONS = {"wide": (256, 128), "odd": (37, 45)}
+BLOCKS = {"wide": (80, 480, 112, 3, 2), "odd": (37, 70, 37, 5, 1)}  # widths, kernel, stride
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -68,6 +69,21 @@ def convolve(generator, channels, out_channels, instruction_set):
     )
 
 
+def compute_block(generator, channels, expanded, out_channels, kernel, stride, instruction_set):
+    def numbers(*shape):
+        return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
+
+    block = inverted_residual.pack(
+        (numbers(expanded, channels, 1, 1), numbers(expanded)),
+        (numbers(expanded, 1, kernel, kernel), numbers(expanded)),
+        (numbers(out_channels, expanded, 1, 1), numbers(out_channels)),
+        stride=stride,
+        residual=channels == out_channels,
+    )
+    x = numbers(OBJECTS, channels, HEIGHT, WIDTH)
+    return inverted_residual.inverted_residual(x, block, instruction_set=instruction_set)
+
+
 def main():
     problem = extension.problem("cpu")
     if problem is not None:
@@ -94,6 +110,9 @@ def main():
     for widths, instruction_set in itertools.product(CONVOLUTIONS, ("best", "portable")):
         convolved = convolve(np.random.default_rng(0), *CONVOLUTIONS[widths], instruction_set)
         sys.stdout.write(f"conv3x3 {widths:<5}{instruction_set:<9}{digest(convolved)}\n")
+    for name, instruction_set in itertools.product(BLOCKS, ("best", "portable")):
+        computed = compute_block(np.random.default_rng(0), *BLOCKS[name], instruction_set)
+        sys.stdout.write(f"block   {name:<5}{instruction_set:<9}{digest(computed)}\n")
 
 
 if __name__ == "__main__":

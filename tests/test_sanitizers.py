@@ -15,9 +15,17 @@ CPU = CSRC / "cpu"
 COMPILER = os.environ.get("CXX", "g++")
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 CASES = 200
-READ, CONVOLVE = "fuzz_regional_read.py", "fuzz_conv3x3.py"
-# What of csrc/cpu an op is made of, but for what both are.
-SOURCES = {READ: ("attention_*.cpp", "plan.cpp", "regional_*.cpp"), CONVOLVE: ("*conv*.cpp", "win*.cpp")}  # fmt: skip
+READ, CONVOLVE, BLOCK = (
+    "fuzz_regional_read.py",
+    "fuzz_conv3x3.py",
+    "fuzz_inverted_residual.py",
+)
+# What of csrc/cpu an op is made of, but for what all are.
+SOURCES = {
+    READ: ("attention_*.cpp", "plan.cpp", "regional_*.cpp"),
+    CONVOLVE: ("*conv*.cpp", "win*.cpp"),
+    BLOCK: ("inverted_*.cpp",),
+}
 
 pytestmark = [
     pytest.mark.slow,
@@ -71,7 +79,7 @@ def fuzz(script, library, preload, cases):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("script", [READ, CONVOLVE])
+@pytest.mark.parametrize("script", SOURCES)
 def test_hundreds_of_random_calls_stay_inside_their_tensors(preload, tmp_path, script):
     library = tmp_path / "op.so"
     build(CSRC, library, *SOURCES[script])
@@ -98,9 +106,13 @@ def test_every_source_is_built_for_some_fuzzer():
         (CONVOLVE, "winograd_kernels.h", "tiles * row + line(convolution.channels)", "tiles * row"),
         # a tile at the border written whole
         (CONVOLVE, "winograd_kernels.h", "columns_left < kTile ? columns_left : kTile", "kTile"),
+        # output channels that end before the last vector does, written in whole vectors
+        (BLOCK, "inverted_residual_strip.h", "if (left >= kWidth) {", "if (true) {"),
+        # a column of the ring too few for wide filters
+        (BLOCK, "inverted_residual.h", "block.kernel + 1) * kPanelChannels", "3) * kPanelChannels"),
     ],
     ids=["read beyond a tensor", "convolve beyond a tensor", "no room for sums", "no room for zeros",
-         "a whole tile at the border"],
+         "a whole tile at the border", "whole vectors at the end", "no room for wide filters"],
 )  # fmt: skip
 def test_the_check_itself_finds_a_planted_error(preload, tmp_path, script, file, right, wrong):
     csrc = tmp_path / "csrc"
