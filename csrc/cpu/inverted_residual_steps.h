@@ -20,9 +20,11 @@ struct InvertedResidualSteps {
   static constexpr int kNarrowVectors = kNarrowGroup / Narrow::kLanes;
   static_assert(kPanelChannels % kLanes == 0 && kNarrowGroup % Narrow::kLanes == 0);
 
-  // Pixels of a tile of registers that is so many vectors wide.
+  // Pixels of a tile of registers that is so many vectors wide. More than eight were found to be
+  // slower, even where there are registers for them.
   static constexpr int pixels(int vectors) {
-    return vectors < 2 ? Simd::kTileRows : 2 * Simd::kTileRows / vectors;
+    constexpr int kMost = Simd::kTileRows < 8 ? Simd::kTileRows : 8;
+    return vectors <= 2 ? kMost : 2 * kMost / vectors;
   }
 
   // What is no number stays none: the second operand of min and max decides then.
@@ -58,7 +60,7 @@ struct InvertedResidualSteps {
   [[gnu::noinline]] static void expand_pixels(const float* x, int64_t pixel_stride,
                                               int64_t channels, const float* weights, float* to) {
     Vector sum[kCount][kVectors];
-#pragma GCC unroll 16
+#pragma GCC unroll 8
     for (int i = 0; i < kCount; ++i) {
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) sum[i][j] = Simd::load(weights + j * kLanes);
@@ -69,14 +71,14 @@ struct InvertedResidualSteps {
       Vector w[kVectors];
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) w[j] = Simd::load(weights + j * kLanes);
-#pragma GCC unroll 16
+#pragma GCC unroll 8
       for (int i = 0; i < kCount; ++i) {
         const Vector v = Simd::broadcast(x[i * pixel_stride + c]);
 #pragma GCC unroll 4
         for (int j = 0; j < kVectors; ++j) sum[i][j] = Simd::multiply_add(v, w[j], sum[i][j]);
       }
     }
-#pragma GCC unroll 16
+#pragma GCC unroll 8
     for (int i = 0; i < kCount; ++i) {
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) {
@@ -167,7 +169,7 @@ struct InvertedResidualSteps {
     constexpr int kNarrowStart = kGroups * kPanelChannels;
     Vector sum[kCount][kWide ? kWide : 1];
     NarrowVector last[kCount][kLast ? kLast : 1];
-#pragma GCC unroll 16
+#pragma GCC unroll 8
     for (int i = 0; i < kCount; ++i) {
       const float* from = p.bias ? p.bias : out + i * p.output_stride;
       const float* added = residual ? residual + i * p.residual_stride : nullptr;
@@ -199,7 +201,7 @@ struct InvertedResidualSteps {
         for (int j = 0; j < kLast; ++j) n[j] = Narrow::load(narrow + j * Narrow::kLanes);
         weights += kPanelChannels;
         if (kNarrow) narrow += kNarrowGroup;
-#pragma GCC unroll 16
+#pragma GCC unroll 8
         for (int i = 0; i < kCount; ++i) {
           const float number = d[i * kPanelChannels + c];
 #pragma GCC unroll 8
@@ -213,7 +215,7 @@ struct InvertedResidualSteps {
         }
       }
     }
-#pragma GCC unroll 16
+#pragma GCC unroll 8
     for (int i = 0; i < kCount; ++i) {
       float* to = out + i * p.output_stride;
 #pragma GCC unroll 8
