@@ -9,6 +9,9 @@ import torch
 
 import tiny
 from rmnet.aggregation import soft_aggregate
+from rmnet.config import FLOW_STRIDE
+from rmnet.image import Padding
+from rmnet.network.flow import _padded_and_halved
 from rmnet.network.rmnet import RMNet
 from rmnet.released import RELEASED_CONFIG
 
@@ -142,6 +145,16 @@ def test_soft_aggregation_is_the_formula(extreme):
 def test_soft_aggregation_is_in_float32_under_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert soft_aggregate(torch.rand((1, 2, 4, 4)).bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("size", [(480, 854), (65, 131), (64, 128), (1, 63)])
+def test_a_frame_is_padded_and_halved_as_if_one_after_the_other(size):
+    image = torch.randn((1, 3, *size))
+    padding = Padding.to_multiple(size, FLOW_STRIDE)
+    want = torch.nn.functional.interpolate(
+        padding.add(image), scale_factor=0.5, mode="bilinear", align_corners=False
+    )
+    assert torch.equal(_padded_and_halved(image, padding), want)
 
 
 def test_flow_takes_any_size():

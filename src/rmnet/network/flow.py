@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -41,12 +43,10 @@ class TinyFlowNet(nn.Module):
 
     def forward(self, image: Tensor, previous: Tensor) -> Tensor:
         """Flow from `image` (B, 3, H, W) to `previous`: (B, 2, H, W) px, (x, y)."""
-        pair = torch.cat((image, previous), dim=1)
-        padding = Padding.to_multiple((pair.shape[-2], pair.shape[-1]), FLOW_STRIDE)
-        half = F.interpolate(
-            padding.add(pair), scale_factor=0.5, mode="bilinear", align_corners=False
-        )
-        finest = self.pyramid(half)[0].float()
+        padding = Padding.to_multiple((image.shape[-2], image.shape[-1]), FLOW_STRIDE)
+        half = torch.cat([_padded_and_halved(x, padding) for x in (image, previous)], dim=1)
+        # Plane by plane in memory: enlarging two channels that alternate is slow.
+        finest = self.pyramid(half)[0].float().contiguous()
         # Enlarged in space only: the network already counts full-size pixels.
         flow = F.interpolate(finest, scale_factor=8, mode="bilinear", align_corners=False)
         return padding.remove(flow)
@@ -67,6 +67,15 @@ class TinyFlowNet(nn.Module):
         flow3 = self.predict3(joined)
         joined = torch.cat((c2, _leaky(self.deconv2(joined)), self.enlarge3(flow3)), dim=1)
         return self.predict2(joined), flow3, flow4, flow5
+
+
+def _padded_and_halved(image: Tensor, padding: Padding) -> Tensor:
+    """Return `padding.add(image)`, whose sides are even, bilinearly at half the size."""
+    sides = dataclasses.astuple(padding)
+    # Zeros are halved to zeros: only those that share a 2x2 with pixels have to be there before.
+    before, after = Padding(*(s % 2 for s in sides)), Padding(*(s // 2 for s in sides))
+    half = F.interpolate(before.add(image), scale_factor=0.5, mode="bilinear", align_corners=False)
+    return after.add(half)
 
 
 def _leaky(x: Tensor) -> Tensor:

@@ -174,6 +174,9 @@ def _fold_stem(encoder: Encoder, convolution: Callable[..., Convolution]) -> Non
     """Fold the stem's BatchNorm, which comes after the sum of what image and masks give."""
     norm = encoder.stem_norm
     _replace(encoder, stem=convolution(encoder.stem, norm), stem_norm=nn.Identity())
+    if isinstance(encoder.stem_activation, nn.ReLU6):
+        # In place: both encoders make the stem's output for this call alone.
+        _replace(encoder, stem_activation=nn.ReLU6(inplace=True))
     if isinstance(encoder, MemoryEncoder):
         scale = _without_shift(norm)
         _replace(encoder, mask_stem=convolution(encoder.mask_stem, scale))
