@@ -1,4 +1,4 @@
-"""What is switched off, or put in another's place: the paper's tables 5 to 7, and three of ours."""
+"""What is switched off, or put in another's place: the paper's tables 5 to 7, and some of ours."""
 
 from __future__ import annotations
 
@@ -142,6 +142,16 @@ TABLES: dict[str, Table] = {
         (
             Setting("excluded (paper)", {"read": "excluded"}),
             Setting("zeroed (released code)", {"read": "zeroed"}),
+        ),
+    ),
+    "threshold": Table(
+        "Probability from which a pixel is remembered as the object's",
+        "read",
+        (
+            Setting("none: probabilities", {"memory_threshold": None}),
+            Setting("0.5", {"memory_threshold": 0.5}),
+            Setting("0.65", {"memory_threshold": 0.65}),
+            Setting("0.8", {"memory_threshold": 0.8}),
         ),
     ),
 }

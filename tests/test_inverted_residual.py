@@ -257,7 +257,7 @@ def test_torch_finds_nothing_wrong_with_the_operator(instruction_set):
     for expands, residual in itertools.product((True, False), repeat=2):
         x, weights, kind = random_case(batch=2, expands=expands, residual=residual)
         block = pack(**weights, **kind)
-        out = last(torch.empty(block.output_shape(x)))
+        out = last(torch.empty(block.output_shape(x.shape)))
         for images in (x, x.contiguous()):
             torch.library.opcheck(
                 torch.ops.rmnet.inverted_residual.default,

@@ -112,9 +112,6 @@ class InvertedResidual(nn.Module):
         return x + y if self.has_shortcut else y
 
 
-Block = BasicBlock | Bottleneck | InvertedResidual
-
-
 def _conv(width_in: int, width: int, kernel: int, *, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     return nn.Conv2d(
         width_in, width, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False

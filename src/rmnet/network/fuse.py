@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rmnet.network.blocks import BasicBlock, Block, Bottleneck, InvertedResidual
+from rmnet.network.blocks import BasicBlock, Bottleneck, InvertedResidual
 from rmnet.network.convolution import Convolution, folded
 from rmnet.network.decoder import Refinement, ResidualBlock
 from rmnet.network.encoders import Encoder, MemoryEncoder
@@ -38,8 +38,7 @@ def fused(network: RMNet, dtype: torch.dtype) -> RMNet:
     for encoder in (result.query_encoder, result.memory_encoder):
         _fold_stem(encoder, convolution)
         for name in ("stage4", "stage8", "stage16"):
-            blocks = (_fused_block(block, convolution, dtype) for block in getattr(encoder, name))
-            _replace(encoder, **{name: nn.Sequential(*blocks)})
+            _replace(encoder, **{name: _fused_stage(getattr(encoder, name), convolution, dtype)})
     decoder = result.decoder
     _replace(
         decoder,
@@ -107,20 +106,34 @@ class NativeInvertedResidual(nn.Module):
             residual=block.has_shortcut,
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, width, H/stride, W/stride)."""
-        out = new_activation(self.packed.output_shape(x))
+    def forward(self, x: Tensor, out: Tensor) -> Tensor:
+        """(B, C, H, W) to `out`, (B, width, H/stride, W/stride)."""
         return inverted_residual(x, self.packed, out=out, scratch=scratch())
 
 
-def _fused_block(
-    block: Block, convolution: Callable[..., Convolution], dtype: torch.dtype
+class NativeStage(nn.ModuleList):
+    """A stage of `NativeInvertedResidual`, of which nothing but the result is left."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, width, H/2, W/2)."""
+        shapes = []
+        for block in self:
+            shapes.append(block.packed.output_shape(shapes[-1] if shapes else x.shape))
+        result = new_activation(shapes[-1])
+        with temporaries():
+            for block, shape in zip(self, shapes[:-1], strict=False):
+                x = block(x, new_activation(shape))
+            return self[-1](x, result)
+
+
+def _fused_stage(
+    stage: nn.Sequential, convolution: Callable[..., Convolution], dtype: torch.dtype
 ) -> nn.Module:
-    if not isinstance(block, InvertedResidual):
-        return FusedStageBlock(block, convolution)
-    if why_pytorch(block.project.weight.device, dtype) is None:
-        return NativeInvertedResidual(block)
-    return FusedInvertedResidual(block, convolution)
+    if not isinstance(stage[0], InvertedResidual):
+        return nn.Sequential(*(FusedStageBlock(block, convolution) for block in stage))
+    if why_pytorch(stage[0].project.weight.device, dtype) is None:
+        return NativeStage(NativeInvertedResidual(block) for block in stage)
+    return nn.Sequential(*(FusedInvertedResidual(block, convolution) for block in stage))
 
 
 class FusedResidualBlock(nn.Module):

@@ -8,7 +8,7 @@ tried.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,15 +44,10 @@ class PackedBlock:
     expands: bool
     residual: bool
 
-    def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
-        """(B, K, H', W'), of the result for x (B, C, H, W)."""
-        batch, _, height, width = x.shape
-        return (
-            batch,
-            self.out_channels,
-            -(-height // self.stride),
-            -(-width // self.stride),
-        )
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
+        """Return the shape (B, K, H', W') of the result for an input (B, C, H, W)."""
+        batch, _, height, width = shape
+        return batch, self.out_channels, -(-height // self.stride), -(-width // self.stride)
 
 
 def pack(
@@ -144,7 +139,7 @@ def inverted_residual(
     _check(x, block, out, scratch)
     if out is None:
         out = torch.empty(
-            block.output_shape(x),
+            block.output_shape(x.shape),
             dtype=x.dtype,
             device=x.device,
             memory_format=torch.channels_last,
@@ -213,7 +208,7 @@ def _check(x: Tensor, block: PackedBlock, out: Tensor | None, scratch: Tensor | 
         raise ValueError(
             f"x is {tuple(x.shape)}; accepted by this block: (B, {block.channels}, H, W)"
         )
-    if out is not None and out.shape != (shape := block.output_shape(x)):
+    if out is not None and out.shape != (shape := block.output_shape(x.shape)):
         raise ValueError(f"out is {tuple(out.shape)}; accepted: the result's {shape}")
     if out is not None and out.shape[1] > 1 and out.stride(1) != 1:
         raise ValueError(
