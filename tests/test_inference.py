@@ -97,8 +97,7 @@ def test_an_efficientnet_equals_the_plain_network_within_1e_5(image, monkeypatch
         elif why_pytorch(image.device, image.dtype) is not None:
             continue
         ours = InferenceNetwork(network).network.query_encoder
-        kinds = {type(block) for block in (*ours.stage4, *ours.stage8, *ours.stage16)}
-        assert len(kinds) == 1
+        assert isinstance(ours.stage8, fuse.NativeStage) == (why is None)
         with torch.inference_mode(), Workspace.of_this_thread().scope():
             for have, wanted in zip(ours(image), want, strict=True):
                 assert (have - wanted).abs().max() <= 1e-5 * wanted.abs().max()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import cast
 
@@ -17,7 +17,7 @@ from rmnet.network.decoder import Refinement, ResidualBlock
 from rmnet.network.encoders import Encoder, MemoryEncoder
 from rmnet.network.rmnet import RMNet
 from rmnet.network.workspace import new_activation, scratch, temporaries
-from rmnet.ops.inverted_residual import inverted_residual, pack, why_pytorch
+from rmnet.ops.inverted_residual import PackedBlock, inverted_residual, pack, why_pytorch
 
 
 def fused(network: RMNet, dtype: torch.dtype) -> RMNet:
@@ -92,48 +92,47 @@ class FusedInvertedResidual(nn.Module):
             return self.project(x, residual=residual, out=out)
 
 
-class NativeInvertedResidual(nn.Module):
-    """A block of an EfficientNet's stage, by the native operator."""
+class NativeStage(nn.Module):
+    """A stage of inverted residuals by the native operator, of which only the result is left."""
 
-    def __init__(self, block: InvertedResidual) -> None:
+    def __init__(self, blocks: Iterable[InvertedResidual]) -> None:
         super().__init__()
-        *expand, depthwise, project = (folded(conv, norm) for conv, norm in block.main_path())
-        self.packed = pack(
-            expand[0] if expand else None,
-            depthwise,
-            project,
-            stride=block.depthwise.stride[0],
-            residual=block.has_shortcut,
-        )
-
-    def forward(self, x: Tensor, out: Tensor) -> Tensor:
-        """(B, C, H, W) to `out`, (B, width, H/stride, W/stride)."""
-        return inverted_residual(x, self.packed, out=out, scratch=scratch())
-
-
-class NativeStage(nn.ModuleList):
-    """A stage of `NativeInvertedResidual`, of which nothing but the result is left."""
+        self.blocks = [_packed(block) for block in blocks]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, width, H/2, W/2)."""
-        shapes = []
-        for block in self:
-            shapes.append(block.packed.output_shape(shapes[-1] if shapes else x.shape))
+        """(B, C, H, W) to (B, width, H/stride, W/stride)."""
+        shapes: list[Sequence[int]] = [x.shape]
+        for block in self.blocks:
+            shapes.append(block.output_shape(shapes[-1]))
         result = new_activation(shapes[-1])
+        *inner, last = self.blocks
         with temporaries():
-            for block, shape in zip(self, shapes[:-1], strict=False):
-                x = block(x, new_activation(shape))
-            return self[-1](x, result)
+            for block, shape in zip(inner, shapes[1:-1], strict=True):
+                x = inverted_residual(x, block, out=new_activation(shape), scratch=scratch())
+            return inverted_residual(x, last, out=result, scratch=scratch())
+
+
+def _packed(block: InvertedResidual) -> PackedBlock:
+    *expand, depthwise, project = (folded(conv, norm) for conv, norm in block.main_path())
+    return pack(
+        expand[0] if expand else None,
+        depthwise,
+        project,
+        stride=block.depthwise.stride[0],
+        residual=block.has_shortcut,
+    )
 
 
 def _fused_stage(
     stage: nn.Sequential, convolution: Callable[..., Convolution], dtype: torch.dtype
 ) -> nn.Module:
-    if not isinstance(stage[0], InvertedResidual):
-        return nn.Sequential(*(FusedStageBlock(block, convolution) for block in stage))
-    if why_pytorch(stage[0].project.weight.device, dtype) is None:
-        return NativeStage(NativeInvertedResidual(block) for block in stage)
-    return nn.Sequential(*(FusedInvertedResidual(block, convolution) for block in stage))
+    inverted = [block for block in stage if isinstance(block, InvertedResidual)]
+    residual = [block for block in stage if isinstance(block, BasicBlock | Bottleneck)]
+    if residual:
+        return nn.Sequential(*(FusedStageBlock(block, convolution) for block in residual))
+    if why_pytorch(inverted[0].project.weight.device, dtype) is None:
+        return NativeStage(inverted)
+    return nn.Sequential(*(FusedInvertedResidual(block, convolution) for block in inverted))
 
 
 class FusedResidualBlock(nn.Module):
