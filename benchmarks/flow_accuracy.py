@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""How good TinyFlowNet is by itself, beside zero flow and OpenCV's DIS.
+"""How good a flow is by itself, beside zero flow and OpenCV's DIS.
 
     python benchmarks/flow_accuracy.py ../shared/data --json benchmarks/results/flow_accuracy.json
 
 End-point error on synthetic pairs, whose motion is known (the training's generator on held-out
-clips, seeded); photometric error on neighbouring frames of real clips, where every flow stays
-inside the frame; and the J of carrying the true mask of the frame before. Needs
-opencv-python-headless.
+clips, seeded). On neighbouring frames of real clips, those of davis480 and the held-out ones of
+the training, at 480p: the J of carrying the true mask of the frame before; photometric error,
+where every flow stays inside the frame; and how often the search region, which is the box of the
+carried mask and a margin, holds all of the object. Needs opencv-python-headless.
+
+    --run DIR ...   flows of `training/train_flow.py` besides
+    --limits        what halved frames, a coarse flow, and a second look at what is left make of it
 """
 
 from __future__ import annotations
@@ -19,21 +23,30 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 import rmnet
 from composites import Found, Recipe, Sources
 from davis_floors import davis_clips
-from floors import FlowFunction, carry, dis_flow, network_flow, zero_flow
+from floors import FlowFunction, Frame, Labels, carry, dis_flow, network_flow, zero_flow
 from machine import describe_machine
 from packing import pack
+from pictures import Video
 from planning import plan_batch
 from render import render
+from rmnet.config import RMNetConfig
+from rmnet.image import resize
 from rmnet.metrics import jaccard
+from rmnet.network.flow import TinyFlowNet
+from rmnet.regions import mask_boxes, union_boxes
 from rmnet.warp import backward_warp
 from rmnet.weights import load_network
+from runs import read_checkpoint
 
 HEIGHT, WIDTH = 240, 432  # of the synthetic pairs
 SPEEDS = {"slow": 0.1, "middle": 0.4, "fast": 1.0}  # of the training's motion
+SIDE = 480  # px; frames of the held-out clips are smaller and enlarged to the size of use
+MARGINS = (0, 16, 32, 64)  # px around the carried mask's box
 
 
 def main() -> None:
@@ -43,30 +56,105 @@ def main() -> None:
     parser.add_argument("--weights", default="rmnet-small")
     parser.add_argument("--pairs", type=int, default=24, help="synthetic, of each speed")
     parser.add_argument("--every", type=int, default=4, help="frames between two real pairs")
+    parser.add_argument("--gap", type=int, default=1, help="frames from one of a pair to the other")
+    parser.add_argument("--run", type=Path, nargs="*", default=[], help="of train_flow.py")
+    parser.add_argument("--limits", action="store_true", help="flows made worse or better")
     parser.add_argument("--clips", nargs="*", help="of davis480; default: all")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     network = load_network(given.weights)
+    size = network.config.size
+    packaged = network_flow(network.flow, size)
     flows: dict[str, FlowFunction] = {
-        "zero": zero_flow,
-        "DIS": dis_flow(),
-        "TinyFlowNet": network_flow(network.flow, network.config.size),
-    }
+        "zero": zero_flow, "DIS": dis_flow(), "TinyFlowNet": packaged,
+        **{folder.name: network_flow(flow_of_run(folder), size) for folder in given.run},
+    }  # fmt: skip
+    if given.limits:
+        flows["DIS, halved"], flows["DIS, by 8 px"] = halved(dis_flow()), coarse(dis_flow(), 8)
+        flows["DIS, by 4 px"], flows["twice"] = coarse(dis_flow(), 4), twice(packaged)
+    held_out, steps = Sources.read([given.data], max_stills=1).held_out, (given.every, given.gap)
     report = {
         "rmnet": rmnet.__version__, "opencv": cv2.__version__, **describe_machine(),
         "weights": given.weights,
-        "end-point error, px": synthetic(flows, given.data, given.pairs),
-        "real clips": real(flows, given.data / "davis480", given.clips, given.every),
+        "end-point error, px": synthetic(flows, held_out, given.pairs),
+        "gap": given.gap,
+        "real clips": real(flows, davis_clips(given.data / "davis480", given.clips), *steps),
+        "held-out clips": real(flows, enlarged(held_out), *steps),
     }  # fmt: skip
     if given.json:
         given.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
+def flow_of_run(folder: Path) -> torch.nn.Module:
+    """The averaged flow of a run of `training/train_flow.py`."""
+    state = read_checkpoint(folder)
+    network = TinyFlowNet(RMNetConfig.from_json(state["network"]))
+    network.load_state_dict(state["average"])
+    return network.eval()
+
+
+def halved(flow: FlowFunction) -> FlowFunction:
+    """A flow that sees frames of half the size, as the networks do."""
+
+    def of_halves(current: Frame, previous: Frame) -> np.ndarray:
+        halves = [cv2.resize(x, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+                  for x in (current, previous)]  # fmt: skip
+        found = torch.from_numpy(flow(*halves))[None]
+        return 2 * resize(found, current.shape[:2])[0].numpy()
+
+    return of_halves
+
+
+def coarse(flow: FlowFunction, stride: int) -> FlowFunction:
+    """A flow of which a network had kept one vector for so many pixels each way."""
+
+    def averaged(current: Frame, previous: Frame) -> np.ndarray:
+        found = torch.from_numpy(flow(current, previous))[None]
+        height, width = found.shape[2:]
+        kept = F.interpolate(found, (height // stride, width // stride), mode="area")
+        return F.interpolate(kept, (height, width), mode="bilinear")[0].numpy()
+
+    return averaged
+
+
+def twice(flow: FlowFunction) -> FlowFunction:
+    """A flow, and the flow of what it leaves: the frame before is carried along, then compared."""
+
+    def again(current: Frame, previous: Frame) -> np.ndarray:
+        first = torch.from_numpy(flow(current, previous))[None]
+        planes = torch.from_numpy(previous).permute(2, 0, 1)[None].float()
+        near = fetched(planes, first)[0].permute(1, 2, 0).round().byte().numpy()
+        rest = torch.from_numpy(flow(current, near))[None]
+        return (fetched(first, rest) + rest)[0].numpy()
+
+    return again
+
+
+def fetched(planes: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+    """Planes at the end of a flow, those of the border beyond it."""
+    height, width = planes.shape[2:]
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    grid = torch.stack(
+        [(x + flow[:, 0]) * 2 / (width - 1), (y + flow[:, 1]) * 2 / (height - 1)], -1
+    )
+    return F.grid_sample(planes, grid - 1, padding_mode="border", align_corners=True)
+
+
+def enlarged(videos: dict[str, Video]) -> Iterator[tuple[str, list[Frame], list[Labels]]]:
+    """The held-out clips at the size of use."""
+    for name, video in videos.items():
+        height, width = video.frames.shape[2:]
+        scale = SIDE / min(height, width)
+        size = round(scale * height), round(scale * width)
+        frames = resize(video.frames.float(), size).round().byte().permute(0, 2, 3, 1)
+        masks = resize((video.labels > 0)[:, None].float(), size)[:, 0] >= 0.5
+        yield name, list(frames.contiguous().numpy()), list(masks.int().numpy())
+
+
 def synthetic(
-    flows: dict[str, FlowFunction], data: Path, pairs: int
+    flows: dict[str, FlowFunction], held_out: dict[str, Video], pairs: int
 ) -> dict[str, dict[str, float]]:
     """Mean end-point error, everywhere and where the surface is seen in both frames."""
-    held_out = Sources.read([data], max_stills=1).held_out
     sources = Sources([Found(videos=held_out)], held_out=())
     rows = {}
     print(f"{'synthetic':<12}{'px moved':>10}" + "".join(f"{n:>14}{'seen':>8}" for n in flows))
@@ -94,32 +182,40 @@ def synthetic(
 
 
 def real(
-    flows: dict[str, FlowFunction], root: Path, clips: list[str] | None, every: int
+    flows: dict[str, FlowFunction],
+    clips: Iterator[tuple[str, list[Frame], list[Labels]]],
+    every: int,
+    gap: int,
 ) -> list[dict[str, object]]:
-    """Photometric error (0..255) and J of carrying, a row a clip, the mean last."""
+    """Photometric error (0..255), J of carrying and regions, a row a clip, the mean last."""
     rows: list[dict[str, object]] = []
     print(f"\n{'clip':<14}" + "".join(f"{name:>14} J{'|I-I|':>9}" for name in flows))
-    for name, frames, truth in davis_clips(root, clips):
-        pairs = [pair_scores(flows, *pair) for pair in neighbours(frames, truth, every)]
-        row = {
-            method: {key: float(np.mean([p[method][key] for p in pairs])) for key in ("J", "error")}
-            for method in flows
-        }
+    for name, frames, truth in clips:
+        pairs = [pair_scores(flows, *pair) for pair in neighbours(frames, truth, every, gap)]
+        row = {method: means([pair[method] for pair in pairs]) for method in flows}
         rows.append({"clip": name, "pairs": len(pairs), **row})
         show(name, row)
-    mean = {
-        method: {key: float(np.mean([row[method][key] for row in rows])) for key in ("J", "error")}
-        for method in flows
-    }
+    mean = {method: means([row[method] for row in rows]) for method in flows}
     show("mean", mean)
+    for margin in MARGINS:
+        whole = "".join(f"{x[f'whole, {margin}']:>16.3f}{x[f'area, {margin}']:>9.3f}"
+                        for x in mean.values())  # fmt: skip
+        print(f"within {margin:>2} px {whole}", flush=True)
     return [*rows, {"clip": "mean", **mean}]
 
 
-def neighbours(frames: list, truth: list, every: int) -> Iterator[tuple]:
+def means(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of every number."""
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
+def neighbours(
+    frames: list[Frame], truth: list[Labels], every: int, gap: int
+) -> Iterator[tuple[Frame, Frame, Labels, Labels]]:
     """Pairs of frames with their masks, where the object is there in both."""
-    for t in range(1, len(frames), every):
-        if truth[t - 1].any() and truth[t].any():
-            yield frames[t], frames[t - 1], truth[t], truth[t - 1]
+    for t in range(gap, len(frames), every):
+        if truth[t - gap].any() and truth[t].any():
+            yield frames[t], frames[t - gap], truth[t], truth[t - gap]
 
 
 def pair_scores(
@@ -129,7 +225,13 @@ def pair_scores(
     truth: np.ndarray,
     before: np.ndarray,
 ) -> dict[str, dict[str, float]]:
-    """J of the carried mask and mean colour difference of the carried frame, of each flow."""
+    """What each flow makes of a pair.
+
+    Returns:
+        Of each: J of the carried mask; mean colour difference of the carried frame; for every
+        margin, whether the carried mask's box holds all of the object, its share of the frame, and
+        both again for the union of that box and the previous mask's ("union").
+    """
     fields = {name: flow(current, previous) for name, flow in flows.items()}
     planes = torch.from_numpy(previous).permute(2, 0, 1).float()
     planes = torch.cat([planes, torch.ones_like(planes[:1])])[None]
@@ -137,13 +239,27 @@ def pair_scores(
     # Errors are compared where all flows stay inside the frame.
     inside = torch.stack([frame[3] > 0 for frame in warped.values()]).all(0)
     target = torch.from_numpy(current).permute(2, 0, 1).float()
-    return {
-        name: {
-            "J": jaccard(carry(before, fields[name]) > 0, truth > 0),
+    scores = {}
+    for name, frame in warped.items():
+        mask = carry(before, fields[name]) > 0
+        scores[name] = {
+            "J": jaccard(mask, truth > 0),
             "error": float((frame[:3] - target).abs().mean(0)[inside].mean()),
         }
-        for name, frame in warped.items()
-    }
+        for margin in MARGINS:
+            box, last = (box_of(x, margin) for x in (mask, before > 0))
+            for label, region in (("", box), (", union", union_boxes(box, last))):
+                x0, y0, x1, y1 = region.tolist()
+                missing = int((truth > 0).sum() - (truth[y0:y1, x0:x1] > 0).sum())
+                scores[name][f"whole, {margin}{label}"] = float(missing == 0)
+                scores[name][f"area, {margin}{label}"] = (x1 - x0) * (y1 - y0) / truth.size
+    return scores
+
+
+def box_of(mask: np.ndarray, margin: int) -> torch.Tensor:
+    """The region a tracker searches for a mask: (4,) px."""
+    planes = torch.from_numpy(mask)[None].float()
+    return mask_boxes(planes, threshold=0.5, min_pixels=10, margin=margin, lost="frame")[0]
 
 
 def show(label: str, row: dict[str, dict[str, float]]) -> None:
