@@ -402,7 +402,7 @@ def test_info_prints_json(call):
     report = json.loads(output)
     assert code == 0
     assert report["versions"]["rmnet"] == rmnet.__version__
-    assert report["weights"]["config"]["backbone"] == "efficientnet_lite0"
+    assert report["weights"]["config"]["backbone"] == "resnet18"
     assert report["weights"]["parameters"] > 0
     assert report["self_test"]["passed"] is True
     names = [binary["name"] for binary in report["regional_read"]["binaries"]]

@@ -164,7 +164,7 @@ def test_an_unknown_precision_is_refused():
 
 
 def test_repr_says_what_it_is(segmenter):
-    assert "efficientnet_lite0" in repr(segmenter)
+    assert "resnet18" in repr(segmenter)
     frames, labels = tiny.clip(num_frames=2)
     result = segmenter.track(frames, labels)
     assert repr(result) == "VideoSegmentation(2 frames of 64x96, objects [3, 7])"
