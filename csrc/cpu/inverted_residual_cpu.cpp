@@ -42,21 +42,19 @@ const InvertedResidualKernels& inverted_residual_of(InstructionSet instruction_s
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// How the output is cut: strips of columns, and each into parts of its rows.
+// How the output is cut: strips of columns, and each into parts of its rows. As few as every thread
+// gets equally many of, if that is possible.
 struct Cut {
-  int64_t strips, parts;  // of an image
+  int64_t strips, parts = 1;  // of an image, of a strip
 
   Cut(const InvertedResidual& block, int64_t threads) {
-    const int64_t width = block.out_width();
-    strips = divide_up(width, kColumnsAtATime);
-    parts = 1;
-    if (block.images * strips % threads == 0) return;
-    const int64_t more = round_up(strips, threads);
-    if (width / more >= kFewestColumns) {
-      strips = more;
-    } else {
-      parts = std::min(threads, divide_up(block.out_height(), kFewestRows));
+    const int64_t fewest = divide_up(block.out_width(), kColumnsAtATime);
+    const auto divides = [&] { return block.images * strips * parts % threads == 0; };
+    for (strips = fewest; block.out_width() / strips >= kFewestColumns; ++strips) {
+      if (divides()) return;
     }
+    strips = fewest;
+    while (!divides() && block.out_height() / (parts + 1) >= kFewestRows) ++parts;
   }
 
   OutputPart part(const InvertedResidual& block, int64_t item) const {

@@ -126,8 +126,7 @@ def inverted_residual(
         out: (B, K, ceil(H / stride), ceil(W / stride)) float32, channels innermost: where the
             result is written. May be nothing of x.
         scratch: (size,) float32, contiguous: room for what comes in between, used if it is large
-            enough; without it, memory is allocated. At most 600 KB a thread for blocks of
-            EfficientNet-Lite0.
+            enough; without it, memory is allocated. At most 350 KB a thread.
         instruction_set: "best", "avx512", "avx2" or "portable".
 
     Returns:
