@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rmnet.ops.backend import BACKEND
+from rmnet.ops.checks import check_operands, check_result, check_room
 from rmnet.ops.extension import instruction_set, problem
 
 # With fewer channels, in or out, PyTorch's convolution is as fast: docs/convolution.md.
@@ -117,15 +118,7 @@ def _check(
     scratch: Tensor | None,
 ) -> None:
     vectors, results = {"scale": scale, "bias": bias}, {"residual": residual, "out": out}
-    others = {"x": x, "weight": weight, "scratch": scratch}
-    for name, tensor in {**others, **vectors, **results}.items():
-        if tensor is None:
-            continue
-        _check_float32(name, tensor)
-        if tensor.requires_grad and torch.is_grad_enabled():
-            raise ValueError(
-                f"{name} wants a gradient; accepted: none; use torch.no_grad(), or F.conv2d"
-            )
+    check_operands({"x": x, "weight": weight, "scratch": scratch, **vectors, **results})
     if weight.ndim != 4 or weight.shape[2:] != (3, 3) or weight.numel() == 0:
         raise ValueError(f"weight is {tuple(weight.shape)}; accepted: (K, C, 3, 3), K and C not 0")
     out_channels, channels = weight.shape[:2]
@@ -133,28 +126,12 @@ def _check(
         raise ValueError(
             f"x is {tuple(x.shape)}; accepted beside this weight: (B, {channels}, H, W)"
         )
-    shape = (x.shape[0], out_channels, *x.shape[2:])
     for name, tensor in results.items():
-        if tensor is not None and tensor.shape != shape:
-            raise ValueError(f"{name} is {tuple(tensor.shape)}; accepted: the result's {shape}")
+        check_result(name, tensor, (x.shape[0], out_channels, *x.shape[2:]))
     for name, vector in vectors.items():
         if vector is not None and vector.shape != (out_channels,):
             raise ValueError(f"{name} is {tuple(vector.shape)}; accepted: ({out_channels},)")
-    if out is not None and out.shape[1] > 1 and out.stride(1) != 1:
-        raise ValueError(
-            f"out has strides {out.stride()}; accepted: 1 for channels; allocate it with "
-            "memory_format=torch.channels_last"
-        )
-    if scratch is not None and not scratch.is_contiguous():
-        raise ValueError(f"scratch has strides {scratch.stride()}; accepted: torch.empty(size)")
-
-
-def _check_float32(name: str, tensor: Tensor) -> None:
-    if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
-        raise ValueError(
-            f"{name} is {tensor.dtype} on {tensor.device}; accepted: torch.float32 on cpu; "
-            "elsewhere use F.conv2d"
-        )
+    check_room(out, scratch)
 
 
 def _nothing(*_: object) -> None:

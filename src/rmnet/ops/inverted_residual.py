@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rmnet.ops.backend import BACKEND
+from rmnet.ops.checks import check_float32, check_operands, check_result, check_room
 from rmnet.ops.extension import instruction_set, problem
 
 KERNELS, STRIDES = (3, 5), (1, 2)
@@ -183,8 +184,8 @@ def _check_part(
 ) -> torch.Size:
     """Check one of the convolutions; the shape of its weight."""
     weight, bias = part
-    _check_float32(f"{name}'s weight", weight)
-    _check_float32(f"{name}'s bias", bias)
+    check_float32(f"{name}'s weight", weight)
+    check_float32(f"{name}'s bias", bias)
     if weight.ndim != 4 or weight.numel() == 0 or not fits(weight.shape):
         raise ValueError(
             f"{name}'s weight is {tuple(weight.shape)}; accepted: {accepted}, none of them 0"
@@ -195,35 +196,13 @@ def _check_part(
 
 
 def _check(x: Tensor, block: PackedBlock, out: Tensor | None, scratch: Tensor | None) -> None:
-    for name, tensor in {"x": x, "out": out, "scratch": scratch}.items():
-        if tensor is None:
-            continue
-        _check_float32(name, tensor)
-        if tensor.requires_grad and torch.is_grad_enabled():
-            raise ValueError(
-                f"{name} wants a gradient; accepted: none; use torch.no_grad(), or F.conv2d"
-            )
+    check_operands({"x": x, "out": out, "scratch": scratch})
     if x.ndim != 4 or x.shape[1] != block.channels:
         raise ValueError(
             f"x is {tuple(x.shape)}; accepted by this block: (B, {block.channels}, H, W)"
         )
-    if out is not None and out.shape != (shape := block.output_shape(x.shape)):
-        raise ValueError(f"out is {tuple(out.shape)}; accepted: the result's {shape}")
-    if out is not None and out.shape[1] > 1 and out.stride(1) != 1:
-        raise ValueError(
-            f"out has strides {out.stride()}; accepted: 1 for channels; allocate it with "
-            "memory_format=torch.channels_last"
-        )
-    if scratch is not None and not scratch.is_contiguous():
-        raise ValueError(f"scratch has strides {scratch.stride()}; accepted: torch.empty(size)")
-
-
-def _check_float32(name: str, tensor: Tensor) -> None:
-    if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
-        raise ValueError(
-            f"{name} is {tensor.dtype} on {tensor.device}; accepted: torch.float32 on cpu; "
-            "elsewhere use F.conv2d"
-        )
+    check_result("out", out, block.output_shape(x.shape))
+    check_room(out, scratch)
 
 
 def _nothing(*_: object) -> None:
