@@ -123,6 +123,8 @@ def main() -> None:
         sys.stdout.flush()
     if arguments.json:
         options = {k: v for k, v in vars(arguments).items() if k not in ("json", "peak")}
+        if arguments.beside is not None:
+            options["beside"] = Path(arguments.beside).name
         report = {**describe_machine(), "options": options, "results": results}
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
 
