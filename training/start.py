@@ -19,7 +19,14 @@ from strict_json import TrainingConfigError
 from trunk import load_trunk
 
 # What weights do not depend on, so that a config may differ in it from the weights it starts from.
-FREE = ("size", "box_margin", "search_region", "lost_memory_region", "mask_threshold")
+FREE = (
+    "size",
+    "box_margin",
+    "search_region",
+    "lost_memory_region",
+    "mask_threshold",
+    "memory_threshold",
+)
 
 
 def initial_network(
