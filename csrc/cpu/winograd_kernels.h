@@ -68,7 +68,8 @@ struct Winograd {
       for (int64_t panel = 0; panel < convolution.panels(); ++panel) {
         multiply(tiles, factors, scratch.patches + e * tiles * scratch.patch_stride,
                  convolution.transformed + (panel * kElements + e) * convolution.filter_stride(),
-                 scratch.sums + e * tiles * scratch.sum_stride + panel * kPanel);
+                 scratch.sums + e * tiles * scratch.sum_stride + panel * kPanel,
+                 convolution.out_channels - panel * kPanel);
       }
     }
     for (int64_t i = 0; i < tiles; ++i) {
@@ -142,50 +143,62 @@ struct Winograd {
     int64_t depth, patch_stride, sum_stride;
   };
 
-  // sums (tiles, kPanel) = patches (tiles, depth) x filter (depth, kPanel)
+  // sums (tiles, kPanel) = patches (tiles, depth) x filter (depth, kPanel), but for the vectors that
+  // lie wholly behind the output channels left.
   static void multiply(int64_t tiles, const Factors& factors, const float* patches,
-                       const float* filter, float* sums) {
+                       const float* filter, float* sums, int64_t channels_left) {
+    const int64_t columns = channels_left < kPanel ? channels_left : kPanel;
     const int64_t parts = (tiles + kRows - 1) / kRows;
     for (int64_t part = 0; part < parts; ++part) {  // of equal size, but for one row
       const int64_t row = part * tiles / parts, rows = (part + 1) * tiles / parts - row;
-      for (int64_t column = 0; column < kPanel; column += kColumns) {
-        multiply_rows<kRows>(rows, factors, patches + row * factors.patch_stride, filter + column,
-                             sums + row * factors.sum_stride + column);
+      for (int64_t column = 0; column < columns; column += kColumns) {
+        const auto rows_of =
+            columns - column > kLanes ? multiply_rows<kRows, 2> : multiply_rows<kRows, 1>;
+        rows_of(rows, factors, patches + row * factors.patch_stride, filter + column,
+                sums + row * factors.sum_stride + column);
       }
     }
   }
 
-  template <int kCount>
+  template <int kCount, int kVectors>
   static void multiply_rows(int64_t rows, const Factors& factors, const float* patches,
                             const float* filter, float* sums) {
     if (rows == kCount) {
-      multiply_tile<kCount>(factors, patches, filter, sums);
+      multiply_tile<kCount, kVectors>(factors, patches, filter, sums);
     } else if constexpr (kCount > 1) {
-      multiply_rows<kCount - 1>(rows, factors, patches, filter, sums);
+      multiply_rows<kCount - 1, kVectors>(rows, factors, patches, filter, sums);
     }
   }
 
-  // sums (kCount, kColumns) = patches (kCount, depth) x filter (depth, kColumns)
-  template <int kCount>
+  // sums (kCount, kVectors) = patches (kCount, depth) x filter (depth, kVectors), in vectors
+  template <int kCount, int kVectors>
   static void multiply_tile(const Factors& factors, const float* patches, const float* filter,
                             float* sums) {
-    Vector sum[kCount][2];
-    for (int i = 0; i < kCount; ++i) sum[i][0] = sum[i][1] = Simd::broadcast(0.0f);
+    Vector sum[kCount][kVectors];
+#pragma GCC unroll 16
+    for (int i = 0; i < kCount; ++i) {
+#pragma GCC unroll 2
+      for (Vector& v : sum[i]) v = Simd::broadcast(0.0f);
+    }
     for (int64_t c = 0; c < factors.depth; ++c) {
-      const Vector b0 = Simd::load(filter + c * kPanel);
-      const Vector b1 = Simd::load(filter + c * kPanel + kLanes);
+      Vector right[kVectors];
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) right[j] = Simd::load(filter + c * kPanel + j * kLanes);
 #pragma GCC unroll 16
       for (int i = 0; i < kCount; ++i) {
         const Vector left = Simd::broadcast(patches[i * factors.patch_stride + c]);
-        sum[i][0] = Simd::multiply_add(left, b0, sum[i][0]);
-        sum[i][1] = Simd::multiply_add(left, b1, sum[i][1]);
+#pragma GCC unroll 2
+        for (int j = 0; j < kVectors; ++j) {
+          sum[i][j] = Simd::multiply_add(left, right[j], sum[i][j]);
+        }
       }
     }
 #pragma GCC unroll 16
     for (int i = 0; i < kCount; ++i) {
-      float* row = sums + i * factors.sum_stride;
-      Simd::store(row, sum[i][0]);
-      Simd::store(row + kLanes, sum[i][1]);
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) {
+        Simd::store(sums + i * factors.sum_stride + j * kLanes, sum[i][j]);
+      }
     }
   }
 
