@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import tiny
@@ -85,6 +86,15 @@ def decoded(video):
         file.write(video)
         file.flush()
         return np.stack(list(open_frames(file.name)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As in the server: with other numbers of threads PyTorch's operators round otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=["frames", "clip.mp4"])
