@@ -21,9 +21,8 @@ from ablation_plot import draw
 from ablation_runs import Ablations, Flow, Measured, Results
 from ablations import TABLES, Setting, Table
 from machine import describe_machine
-from rmnet.evaluation.davis import open_davis
-from rmnet.evaluation.provenance import describe_network
-from rmnet.raft import raft_flow
+from rmnet.ablations.raft import raft_flow
+from rmnet.evaluation import describe_network, open_davis
 from rmnet.weights import load_network
 
 

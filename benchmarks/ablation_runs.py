@@ -14,17 +14,17 @@ from unittest.mock import patch
 
 import torch
 
-import rmnet.propagate
+import rmnet.tracking.step
 from ablations import Setting
-from rmnet import ConfigError, RMNetSegmenter
+from rmnet import RMNetSegmenter
 from rmnet.config import USE_FIELDS
-from rmnet.davis import evaluate_sequence
+from rmnet.errors import ConfigError
 from rmnet.evaluation.clip import EvaluationClip
-from rmnet.label_png import read_label_png
+from rmnet.evaluation.davis_protocol import evaluate_sequence
+from rmnet.io import open_frames, read_label_png
+from rmnet.network import RMNet
 from rmnet.network.flow import TinyFlowNet
-from rmnet.network.rmnet import RMNet
-from rmnet.propagate import FlowCallable
-from rmnet.video import open_frames
+from rmnet.tracking.step import FlowCallable
 
 PARTS = ("read", "region", "flow", "step")  # region: with the flow; step: everything
 Measured = dict[str, Any]  # one clip under one setting, as JSON
@@ -128,7 +128,7 @@ class Ablations:
 
             return watched
 
-        steps = rmnet.propagate
+        steps = rmnet.tracking.step
         patches = (
             (steps, "regional_read", "read"),
             (steps, "best_match_read", "read"),

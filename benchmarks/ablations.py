@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from rmnet.config import MemoryPolicy
+from rmnet.options import MemoryPolicy
 
 Part = Literal["read", "region", "flow", "step"]
 FlowName = Literal["TinyFlowNet", "RAFT", "DIS"]

@@ -18,19 +18,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from read_variants import dense
-from rmnet.aggregation import soft_aggregate
 from rmnet.config import STRIDE, LostRegion
-from rmnet.image import Padding, normalise
-from rmnet.network.encoders import Features
-from rmnet.network.rmnet import RMNet
-from rmnet.regions import (
+from rmnet.geometry import (
+    Padding,
+    backward_warp,
     cells_in_boxes,
     mask_boxes,
+    normalise,
     pixel_to_cell_boxes,
     shift_boxes,
+    soft_aggregate,
     union_boxes,
 )
-from rmnet.warp import backward_warp
+from rmnet.network import RMNet
+from rmnet.network.encoders import Features
 
 
 @dataclass(frozen=True, eq=False)

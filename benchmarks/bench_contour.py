@@ -3,7 +3,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/bench_contour.py --json contour.json
 
-Variants: `library`, what rmnet.metrics does (byte shifts over the rectangle of both contours);
+Variants: `library`, what rmnet.metrics.measures does (byte shifts over the rectangle of both contours);
 `opencv`, contours of the whole frame dilated by a disk (pip install opencv-python-headless);
 `points`, every contour pixel looks up the disk around it, near ones first; `integers`, the rows of
 the rectangle as one long Python integer, dilated by bit shifts. Each in turn scores the frames of

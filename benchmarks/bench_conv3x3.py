@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from machine import describe_machine
-from rmnet.ops.convolution import conv3x3
+from rmnet.ops import conv3x3
 from rmnet.ops.extension import instruction_set, problem
 
 GEMM = 1536

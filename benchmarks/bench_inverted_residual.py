@@ -29,8 +29,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from machine import describe_machine
+from rmnet.ops import PackedBlock, inverted_residual, pack
 from rmnet.ops.extension import instruction_set, problem
-from rmnet.ops.inverted_residual import PackedBlock, inverted_residual, pack
 
 GEMM = 1536
 COPIED = 16 << 20  # floats

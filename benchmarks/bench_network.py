@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from rmnet import RMNetConfig, RMNetSegmenter
-from rmnet.network.rmnet import RMNet
+from rmnet.network import RMNet
 
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 PARTS = ("flow", "memory", "query", "decode")

@@ -26,8 +26,8 @@ from torch import Tensor
 
 from machine import describe_machine
 from read_variants import crop, crop_sdpa, crop_sdpa_heads, dense
-from rmnet.ops.native import obstacle, regional_read_native
-from rmnet.ops.pytorch import regional_read_pytorch
+from rmnet.ops.regional_read_native import obstacle, regional_read_native
+from rmnet.ops.regional_read_pytorch import regional_read_pytorch
 
 SIZES = {"paper": (30, 54, 128, 512), "small": (30, 54, 64, 192)}  # h, w, ck, cv
 GEMM = 1536

@@ -31,8 +31,8 @@ from torch import Tensor
 from baseline import BaselineSession
 from machine import describe_machine
 from rmnet import MemoryPolicy, RMNetConfig, RMNetSegmenter, TrackingSession
-from rmnet.estimate import Estimate
-from rmnet.network.rmnet import RMNet
+from rmnet.network import RMNet
+from rmnet.tracking.estimate import Estimate
 from rmnet.weights import load_network
 from stages import STAGES, count_native_ops, watch_baseline, watch_library
 

@@ -24,9 +24,8 @@ import rmnet
 from composites import composites
 from floors import carried, dis_flow, network_flow, repeated
 from machine import describe_machine
-from rmnet.davis import SequenceScores, evaluate_sequence, summarise
-from rmnet.label_png import read_label_png
-from rmnet.video import open_frames
+from rmnet.evaluation.davis_protocol import SequenceScores, evaluate_sequence, summarise
+from rmnet.io import open_frames, read_label_png
 from rmnet.weights import load_network
 
 Clip = tuple[str, Sequence[NDArray[np.uint8]], Sequence[NDArray[np.integer]]]

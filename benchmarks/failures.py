@@ -23,7 +23,7 @@ import rmnet
 from machine import describe_machine
 from rmnet.demo.sprites import Sprite, draw_sprite
 from rmnet.demo.textures import ground, marbled, sample, speckled, spotted
-from rmnet.draw import overlay
+from rmnet.io import overlay
 from rmnet.metrics import jaccard
 
 HEIGHT, WIDTH, FRAMES = 480, 854, 30

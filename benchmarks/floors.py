@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rmnet.image import network_size, normalise, resize
+from rmnet.geometry import backward_warp, network_size, normalise, resize
 from rmnet.network.flow import TinyFlowNet
-from rmnet.warp import backward_warp
 
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 Labels = NDArray[np.integer]  # (H, W)

@@ -35,11 +35,9 @@ from pictures import Video
 from planning import plan_batch
 from render import render
 from rmnet.config import RMNetConfig
-from rmnet.image import resize
+from rmnet.geometry import backward_warp, mask_boxes, resize, union_boxes
 from rmnet.metrics import jaccard
 from rmnet.network.flow import TinyFlowNet
-from rmnet.regions import mask_boxes, union_boxes
-from rmnet.warp import backward_warp
 from rmnet.weights import load_network
 from runs import read_checkpoint
 

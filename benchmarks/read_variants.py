@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from rmnet.regions import cells_in_boxes
+from rmnet.geometry import cells_in_boxes
 
 
 def dense(qk: Tensor, mk: Tensor, mv: Tensor, qb: Tensor, mb: Tensor) -> Tensor:

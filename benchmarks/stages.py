@@ -16,9 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 from baseline import BaselineSession
 from rmnet import TrackingSession
-from rmnet.estimate import Estimate
-from rmnet.memory import MemoryBank
-from rmnet.network.inference import InferenceNetwork
+from rmnet.runtime import InferenceNetwork
+from rmnet.tracking.estimate import Estimate
+from rmnet.tracking.memory import MemoryBank
 
 STAGES = (
     "query encoder",
@@ -119,7 +119,10 @@ class Stopwatch:
 def watch_library(session: TrackingSession, network: InferenceNetwork) -> Stopwatch:
     """Wrap what a session calls; functions of modules stay wrapped, which costs others nothing."""
     watch = Stopwatch()
-    propagate, of_session = sys.modules["rmnet.propagate"], sys.modules["rmnet.session"]
+    propagate, of_session = (
+        sys.modules["rmnet.tracking.step"],
+        sys.modules["rmnet.tracking.session"],
+    )
     for owner, name, stage in (
         (network, "encode_query", "query encoder"),
         (propagate, "_search_boxes", "flow + warp"),

@@ -19,9 +19,8 @@ import numpy as np
 
 import rmnet
 from machine import describe_machine
-from rmnet.davis import SequenceScores, evaluate_sequence, summarise
-from rmnet.label_png import read_label_png, write_label_png
-from rmnet.video import open_frames
+from rmnet.evaluation.davis_protocol import SequenceScores, evaluate_sequence, summarise
+from rmnet.io import open_frames, read_label_png, write_label_png
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rmnet.ops.convolution import conv3x3
+from rmnet.ops import conv3x3
 
 LAYERS = ((64, 64, 120, 216), (256, 256, 60, 108), (1024, 640, 30, 54))
 POINTS = {

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from rmnet.demo import make_clip
-from rmnet.label_png import write_label_png
+from rmnet.io.label_png import write_label_png
 
 SIZE = (48, 80)
 NUM_FRAMES = 6

@@ -27,13 +27,13 @@ from rmnet.config import RMNetConfig
 from rmnet.evaluation.clip import Benchmark, ClipResult
 from rmnet.evaluation.davis import average_rows, open_davis, open_folders
 from rmnet.evaluation.record import Record
-from rmnet.evaluation.run import compare_folders
+from rmnet.evaluation.runner import compare_folders
 from rmnet.evaluation.youtube_vos import open_youtube_vos
-from rmnet.hub import download
-from rmnet.masks import parse_mask
-from rmnet.video import open_frames
-from rmnet.weights import load_network, save_network
-from rmnet.youtube_vos import read_meta
+from rmnet.evaluation.youtube_vos_protocol import read_meta
+from rmnet.io.frame_source import open_frames
+from rmnet.io.masks import parse_mask
+from rmnet.weights.hub import download
+from rmnet.weights.load import load_network, save_network
 
 INTERESTING = (0, 1, 127, 128, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1)
 NAMES = (

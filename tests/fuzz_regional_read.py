@@ -40,8 +40,8 @@ def main(library: str, cases: int = 200, seed: int = 0) -> None:
 
 
 def load_pytorch_path():
-    """rmnet/ops/pytorch.py without the package around it, which would load the installed op."""
-    path = Path(rmnet.__file__).parent / "ops" / "pytorch.py"
+    """rmnet/ops/regional_read_pytorch.py without the package around it, which would load the installed op."""
+    path = Path(rmnet.__file__).parent / "ops" / "regional_read_pytorch.py"
     spec = importlib.util.spec_from_file_location("pytorch_path", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

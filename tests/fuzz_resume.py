@@ -18,8 +18,8 @@ import tiny
 from fuzz_files import mutated
 from fuzz_values import segmenter
 from rmnet.cli.track_checkpoint import FOLDER, Checkpoint
-from rmnet.label_png import write_label_png
-from rmnet.session_file import HEADER
+from rmnet.io.label_png import write_label_png
+from rmnet.tracking.session_file import HEADER
 
 NUM_FRAMES = 3
 ODD = (
@@ -62,7 +62,7 @@ def changed(random, content):
 
 def door_session_file(random, folder):
     """RMNetSegmenter.load_session: bytes damaged, or a header that its own hash vouches for."""
-    from rmnet.fingerprint import tensors_sha256
+    from rmnet.weights.hashes import tensors_sha256
 
     content, header, tensors = session_seed()
     path = folder / "session"

@@ -15,9 +15,9 @@ from PIL import Image
 
 import tiny
 from rmnet import MemoryPolicy, RMNetConfig
-from rmnet.draw import overlay
-from rmnet.masks import parse_mask
-from rmnet.rle import decode_rle, encode_rle
+from rmnet.export.run_lengths import decode_rle, encode_rle
+from rmnet.io.draw import overlay
+from rmnet.io.masks import parse_mask
 
 DTYPES = (
     "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",

@@ -11,7 +11,7 @@ import sys
 import time
 
 from rmnet.errors import RMNetError
-from rmnet.weights import load_network, push_network
+from rmnet.weights.load import load_network, push_network
 from tiny_network import digest, tiny_network
 
 

@@ -50,7 +50,7 @@ def child(order: dict) -> None:
 
 
 def main() -> None:
-    rmnet.weights.load_network()  # torch imports a thousand modules more for it
+    rmnet.weights.load.load_network()  # torch imports a thousand modules more for it
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 import torch
 
-from rmnet.ops import convolution, extension, inverted_residual, native
+from rmnet.ops import conv3x3, extension, inverted_residual, pack, regional_read_native
 
 OBJECTS, FRAMES, HEIGHT, WIDTH = 3, 4, 12, 17
 THREADS = 2  # who adds up what depends on it
@@ -57,7 +57,7 @@ def convolve(generator, channels, out_channels, instruction_set):
     def numbers(*shape):
         return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
 
-    return convolution.conv3x3(
+    return conv3x3(
         numbers(OBJECTS, channels, HEIGHT, WIDTH),
         numbers(out_channels, channels, 3, 3),
         scale=numbers(out_channels),
@@ -73,7 +73,7 @@ def compute_block(generator, channels, expanded, out_channels, kernel, stride, i
     def numbers(*shape):
         return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
 
-    block = inverted_residual.pack(
+    block = pack(
         (numbers(expanded, channels, 1, 1), numbers(expanded)),
         (numbers(expanded, 1, kernel, kernel), numbers(expanded)),
         (numbers(out_channels, expanded, 1, 1), numbers(out_channels)),
@@ -81,7 +81,7 @@ def compute_block(generator, channels, expanded, out_channels, kernel, stride, i
         residual=channels == out_channels,
     )
     x = numbers(OBJECTS, channels, HEIGHT, WIDTH)
-    return inverted_residual.inverted_residual(x, block, instruction_set=instruction_set)
+    return inverted_residual(x, block, instruction_set=instruction_set)
 
 
 def main():
@@ -97,7 +97,7 @@ def main():
         arguments = random_arguments(
             np.random.default_rng(0), key_width, value_width, DTYPES[dtype]
         )
-        readout = native.regional_read_native(
+        readout = regional_read_native.regional_read_native(
             **arguments,
             semantics=semantics,
             scale=key_width**-0.5,

@@ -10,8 +10,8 @@ import torch
 from torch.nn.functional import pad
 
 from rmnet.ops import extension
-from rmnet.ops.native import CUDA_WIDTHS, regional_read_native
-from rmnet.ops.pytorch import regional_read_pytorch
+from rmnet.ops.regional_read_native import CUDA_WIDTHS, regional_read_native
+from rmnet.ops.regional_read_pytorch import regional_read_pytorch
 
 
 def _runs(instruction_set):

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmnet import ConfigError, MemoryPolicy, RMNetConfig
+from rmnet import MemoryPolicy, RMNetConfig
 from rmnet.config import MemoryRegion, SearchRegion
+from rmnet.errors import ConfigError
 
 widths = st.integers(1, 64).map(lambda x: 4 * x)
 

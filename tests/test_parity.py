@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-import rmnet.propagate
+import rmnet.tracking.step
 from golden import make_golden_inputs as inputs
 from golden_files import golden, released_segmenter
 from rmnet import MemoryPolicy
+from rmnet.geometry.regions import cells_in_boxes
 from rmnet.ops import extension
-from rmnet.regions import cells_in_boxes
 
 CLIPS = ("odd2", "start3")
 STAGE_TOLERANCE = 1e-3  # of the largest number of the stage
@@ -51,14 +51,14 @@ class Recorder:
             for module, take in watched.items()
         ]
         self._watch_heads(inference, monkeypatch)
-        boxes = rmnet.propagate.mask_boxes
+        boxes = rmnet.tracking.step.mask_boxes
 
         def recording_boxes(*args, **kwargs):
             found = boxes(*args, **kwargs)
             self._add({"search" if "search" not in self.steps[-1] else "remembered": found})
             return found
 
-        monkeypatch.setattr(rmnet.propagate, "mask_boxes", recording_boxes)
+        monkeypatch.setattr(rmnet.tracking.step, "mask_boxes", recording_boxes)
 
     s = 2  # of the golden files
     s2 = 4

@@ -9,14 +9,8 @@ from PIL import Image
 
 import rmnet
 import tiny
-from rmnet import (
-    ConfigError,
-    FrameError,
-    MaskError,
-    MemoryPolicy,
-    RMNetSegmenter,
-    VideoError,
-)
+from rmnet import MemoryPolicy, RMNetSegmenter
+from rmnet.errors import ConfigError, FrameError, MaskError, VideoError
 
 
 @pytest.fixture
@@ -263,8 +257,8 @@ def test_a_video_is_drawn_from_exactly_the_frames_that_were_tracked(segmenter, t
 
 
 def test_scores_are_right_on_large_frames():
-    from rmnet.estimate import Estimate
-    from rmnet.segmentation import segment
+    from rmnet.tracking.estimate import Estimate
+    from rmnet.tracking.segmentation import segment
 
     predicted = torch.rand((1, 2160, 3840)) * 0.2 + 0.76
     result = segment(

@@ -7,6 +7,7 @@ import hashlib
 
 import torch
 
+from rmnet.config import RMNetConfig
 from rmnet.network.rmnet import RMNet
 from tiny import CONFIG as TINY
 
@@ -39,3 +40,11 @@ def digest(network):
     for name, tensor in sorted(network.state_dict().items()):
         total.update(name.encode() + tensor.numpy().tobytes())
     return total.hexdigest()
+
+
+LITE0 = RMNetConfig(
+    backbone="efficientnet_lite0",
+    stem_width=32,
+    stage_widths=(24, 40, 112),
+    stage_depths=(3, 2, 6),
+)

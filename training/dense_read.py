@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rmnet.config import ReadSemantics
-from rmnet.regions import cells_in_boxes
+from rmnet.geometry import cells_in_boxes
 
 
 def dense_read(

@@ -15,7 +15,7 @@ import torch
 
 from arguments import run_command
 from rmnet.config import RMNetConfig
-from rmnet.network.rmnet import RMNet
+from rmnet.network import RMNet
 from rmnet.weights import save_network
 from runs import read_checkpoint
 from start import flow_state

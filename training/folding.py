@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rmnet.network.blocks import InvertedResidual
+from rmnet.network import InvertedResidual
 
 Layer = Callable[[Tensor], Tensor]
 

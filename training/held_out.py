@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 
 from pictures import Video
-from rmnet.image import normalise, resize
+from rmnet.geometry import backward_warp, normalise, resize
 from rmnet.metrics import jaccard
+from rmnet.network import RMNet
 from rmnet.network.flow import TinyFlowNet
-from rmnet.network.rmnet import RMNet
 from rmnet.segmenter import RMNetSegmenter
-from rmnet.warp import backward_warp
 
 FRAMES, STRIDE = 40, 2  # of each clip: its first 40 frames, every other one
 

@@ -11,13 +11,9 @@ from torch import Tensor, nn
 from dense_read import dense_read
 from phases import MarginRanges
 from render import Clips
-from rmnet.aggregation import soft_aggregate
-from rmnet.image import normalise
-from rmnet.network.blocks import BasicBlock, Bottleneck
-from rmnet.network.decoder import ResidualBlock
-from rmnet.network.rmnet import QueryFeatures, RMNet
+from rmnet.geometry import mask_boxes, normalise, pixel_to_cell_boxes, soft_aggregate
+from rmnet.network import BasicBlock, Bottleneck, QueryFeatures, ResidualBlock, RMNet
 from rmnet.ops import regional_read
-from rmnet.regions import mask_boxes, pixel_to_cell_boxes
 
 WHOLE_FRAME = 1 << 14  # px; a margin that reaches every border
 

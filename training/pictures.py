@@ -12,8 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from by_value import ByValue
-from rmnet.label_map import VOID
-from rmnet.label_png import read_label_png
+from rmnet.io import VOID, read_label_png
 
 Box = tuple[int, int, int, int]  # columns and rows x0, y0, x1, y1, half-open, px
 LEAST_PART, MOST_PART = 0.01, 0.6  # of a still that is an object; others are crumbs or scenes

@@ -11,8 +11,8 @@ import torch
 from objective import initialise
 from phases import Phase
 from rmnet.config import RMNetConfig
+from rmnet.network import RMNet
 from rmnet.network.flow import TinyFlowNet
-from rmnet.network.rmnet import RMNet
 from rmnet.weights import load_network
 from runs import CHECKPOINT, Run, read_checkpoint
 from strict_json import TrainingConfigError

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rmnet.warp import backward_warp
+from rmnet.geometry import backward_warp
 from strict_json import TrainingConfigError
 
 ENLARGED = 2  # DIS looks at patches of 8 px; the frames it is asked about are small

@@ -35,7 +35,7 @@ from losses import last_jaccard, segmentation_loss
 from objective import random_margins, set_training, trunk_parameters, unroll
 from parallel import WHOLE, Part, run_parts
 from phases import Phase, TrainingConfig, read_config
-from rmnet.network.rmnet import RMNet
+from rmnet.network import RMNet
 from rmnet.weights import save_network
 from runs import CHECKPOINT, Log, Run
 from sources import Sources

@@ -30,7 +30,7 @@ from loop import train_loop
 from pair_bank import PairBank, open_bank
 from parallel import WHOLE
 from phases import FlowPhase, Optimiser, TrainingConfig, read_config
-from rmnet.image import normalise
+from rmnet.geometry import normalise
 from rmnet.network.flow import TinyFlowNet
 from runs import CHECKPOINT, Log, Run
 from sources import Sources

@@ -9,10 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rmnet.image import IMAGENET_MEAN, IMAGENET_STD
-from rmnet.network.blocks import InvertedResidual
-from rmnet.network.encoders import Encoder
-from rmnet.network.rmnet import RMNet
+from rmnet.geometry.image import IMAGENET_MEAN, IMAGENET_STD
+from rmnet.network import Encoder, InvertedResidual, RMNet
 from strict_json import TrainingConfigError
 
 State = dict[str, Tensor]

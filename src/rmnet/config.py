@@ -138,12 +138,12 @@ class RMNetConfig:
                 raise ConfigError(f"{name} is {shown(values)}; accepted: {length} integers")
             largest = MAX_DEPTH if name == "stage_depths" else MAX_WIDTH
             for value in values:
-                _check_int(name, value, minimum=1, maximum=largest)
+                check_int(name, value, minimum=1, maximum=largest)
             object.__setattr__(self, name, tuple(values))
         for name in ("stem_width", "key_width", "value_width"):
-            _check_int(name, getattr(self, name), minimum=1, maximum=MAX_WIDTH)
+            check_int(name, getattr(self, name), minimum=1, maximum=MAX_WIDTH)
         for name, least in (("min_object_pixels", 1), ("size", 1), ("box_margin", 0)):
-            _check_int(name, getattr(self, name), minimum=least, maximum=MAX_PIXELS)
+            check_int(name, getattr(self, name), minimum=least, maximum=MAX_PIXELS)
         for name in ("tied_encoders", "others_input", "scaled_scores"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(
@@ -214,30 +214,6 @@ class RMNetConfig:
         return cls(**{name: fields[name] for name in given})
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryPolicy:
-    """Which past frames a session remembers.
-
-    Frame t-1 is always remembered at frame t. It stays for good when its number is a multiple of
-    `every`, or when objects were given on it. When `max_frames` are held and one more comes, one
-    is dropped such that the rest stays spread over the whole past; the first frame and frames
-    with given masks go last. 40 cannot fire on DAVIS (127 frames at most), so the default equals
-    the published method there.
-
-    Attributes:
-        every: Frames between kept frames. Paper: 5.
-        max_frames: Frames held at most, the last one included; None for no bound.
-    """
-
-    every: int = 5
-    max_frames: int | None = 40
-
-    def __post_init__(self) -> None:
-        _check_int("MemoryPolicy.every", self.every, minimum=1)
-        if self.max_frames is not None:
-            _check_int("MemoryPolicy.max_frames", self.max_frames, minimum=2)
-
-
 def _check_choice(name: str, value: object, choices: Any) -> None:  # noqa: ANN401 a Literal type
     if value not in get_args(choices):
         accepted = ", ".join(map(repr, get_args(choices)))
@@ -250,7 +226,8 @@ def _check_probability(name: str, value: object) -> None:
         raise ConfigError(f"{name} is {shown(value)}; accepted: a number in (0, 1)")
 
 
-def _check_int(name: str, value: object, *, minimum: int, maximum: int | None = None) -> None:
+def check_int(name: str, value: object, *, minimum: int, maximum: int | None = None) -> None:
+    """Raise a ConfigError unless a value is an integer in [minimum, maximum]."""
     is_int = isinstance(value, Integral) and not isinstance(value, bool)
     number = int(cast("int", value)) if is_int else minimum - 1  # which is refused
     if number < minimum or (maximum is not None and number > maximum):

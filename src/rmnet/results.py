@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from rmnet.draw import overlay
 from rmnet.errors import ConfigError, FrameError, UnknownObjectError, VideoError, shown
-from rmnet.frames import as_frame
-from rmnet.label_png import label_image, read_label_png, write_label_png
+from rmnet.export import encode_rle
+from rmnet.io import (
+    FrameSource,
+    VideoWriter,
+    as_frame,
+    label_image,
+    make_folder,
+    open_frames,
+    overlay,
+    read_label_png,
+    write_label_png,
+)
 from rmnet.metrics import mean_jaccard
-from rmnet.rle import encode_rle
-from rmnet.saving import make_folder
-from rmnet.video import FrameSource, open_frames
-from rmnet.video_writer import VideoWriter
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,6 +56,8 @@ class FrameSegmentation:
         seconds: Time of the frame in its video, if the source knows.
         skipped: Why the frame could not be read, under `on_bad_frame="skip"`; None of one that was.
             Its labels are all 0: masks are not made up.
+        frame: (H, W, 3) uint8 RGB, the frame itself; only in results of `stream`, and not where
+            the frame was skipped.
     """
 
     index: int
@@ -63,6 +70,7 @@ class FrameSegmentation:
     probabilities: Tensor | None = None
     seconds: float | None = None
     skipped: str | None = None
+    frame: NDArray[np.uint8] | None = None
 
     def __repr__(self) -> str:
         height, width = self.labels.shape
@@ -87,12 +95,12 @@ class FrameSegmentation:
         return x0, y0, x1, y1
 
     def overlay(
-        self, frame: Any, *, alpha: float = 0.5, show_regions: bool = False
+        self, frame: Any = None, *, alpha: float = 0.5, show_regions: bool = False
     ) -> NDArray[np.uint8]:
         """The frame with its objects in colour.
 
         Args:
-            frame: The frame itself, in any form that `track` takes.
+            frame: The frame itself, in any form that `track` takes; None for `self.frame`.
             alpha: Opacity of the colours, in [0, 1].
             show_regions: Whether to draw where each object was looked for.
 
@@ -100,9 +108,14 @@ class FrameSegmentation:
             (H, W, 3) uint8 RGB.
 
         Raises:
-            FrameError: another size than the labels'.
+            FrameError: another size than the labels', or there is no frame.
         """
-        picture = as_frame(frame, index=self.index)
+        if frame is None and self.frame is None:
+            raise FrameError(
+                f"the result of frame {self.index} does not hold the frame; accepted: the frame "
+                "itself. Write overlay(frame), or draw the results of stream(), which hold theirs"
+            )
+        picture = as_frame(self.frame if frame is None else frame, index=self.index)
         if picture.shape[:2] != self.labels.shape:
             raise FrameError(
                 f"frame {self.index} is {picture.shape[:2]}, its labels {self.labels.shape} "
@@ -262,7 +275,7 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
         self,
         truth: str | Path | Mapping[int, NDArray[Any]] | Sequence[NDArray[Any]] | NDArray[Any],
     ) -> dict[int, float]:
-        """Mean J of every object; see `rmnet.metrics.mean_jaccard` for what is scored.
+        """Mean J of every object; see `rmnet.metrics.measures.mean_jaccard` for what is scored.
 
         Args:
             truth: Folder of label PNGs, named like the frames (as `save_masks` names them), not

@@ -11,18 +11,30 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from rmnet.config import USE_FIELDS, MemoryPolicy, RMNetConfig
+from rmnet.config import USE_FIELDS, RMNetConfig
 from rmnet.errors import ConfigError, shown
-from rmnet.fingerprint import Fingerprint, fingerprint
-from rmnet.network.inference import InferenceNetwork
-from rmnet.network.rmnet import RMNet
-from rmnet.propagate import Flow
+from rmnet.io import open_frames
+from rmnet.network import RMNet
+from rmnet.options import MemoryPolicy
 from rmnet.results import FrameSegmentation, VideoSegmentation
-from rmnet.session import TrackingSession
-from rmnet.session_file import read_session
-from rmnet.stream import OnBadFrame, all_results, masks_by_frame, segment_frames
-from rmnet.video import open_frames
-from rmnet.weights import PACKAGED, load_network, push_network, save_network
+from rmnet.runtime import InferenceNetwork
+from rmnet.tracking import (
+    Flow,
+    OnBadFrame,
+    TrackingSession,
+    all_results,
+    masks_by_frame,
+    read_session,
+    segment_frames,
+)
+from rmnet.weights import (
+    PACKAGED,
+    Fingerprint,
+    fingerprint,
+    load_network,
+    push_network,
+    save_network,
+)
 
 Size = int | Literal["native"] | None
 _PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
@@ -265,7 +277,7 @@ class RMNetSegmenter:
             memory: Which frames to remember.
             flow: None for TinyFlowNet; "none" to look around the previous mask; or a function
                 (current, previous) of uint8 RGB frames (h, w, 3) at the network's size that gives
-                (2, h, w) px from current to previous, x first, such as `rmnet.raft.raft_flow()`.
+                (2, h, w) px from current to previous, x first, such as `rmnet.ablations.raft.raft_flow()`.
             regional: Whether to compute on the regions alone in which objects are looked for:
                 faster the smaller they are, and slightly different (docs/results.md).
             keep_probabilities: Whether results carry them: (N+1, H, W) float32 a frame.

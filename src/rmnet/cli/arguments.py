@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from rmnet.config import MemoryPolicy
+    from rmnet.options import MemoryPolicy
     from rmnet.segmenter import RMNetSegmenter
 
 # What argparse calls the object that add_subparsers returns; it has no public name.
@@ -109,7 +109,7 @@ def add_method(parser: argparse.ArgumentParser) -> None:
 
 def memory_policy(args: argparse.Namespace) -> MemoryPolicy:
     """What the options of `add_method` say of the memory."""
-    from rmnet.config import MemoryPolicy
+    from rmnet.options import MemoryPolicy
 
     return MemoryPolicy(every=args.every, max_frames=args.max_frames)
 

@@ -19,7 +19,7 @@ from rmnet.cli.arguments import (
 )
 
 if TYPE_CHECKING:
-    from rmnet.evaluation.clip import Benchmark, ClipResult
+    from rmnet.evaluation import Benchmark, ClipResult
 
 _DESCRIPTION = """\
 Score a network on a data set, or masks that are there already.
@@ -147,24 +147,21 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_davis(args: argparse.Namespace) -> int:
-    from rmnet.evaluation.davis import open_davis
+    from rmnet.evaluation import open_davis
 
     options = {"year": args.year, "split": args.split, "resolution": args.resolution}
     return _run(open_davis(args.root, clips=args.clips, **options), args)
 
 
 def _run_youtube_vos(args: argparse.Namespace) -> int:
-    from rmnet.evaluation.youtube_vos import open_youtube_vos
+    from rmnet.evaluation import open_youtube_vos
 
     options = {"split": args.split, "unseen": args.unseen}
     return _run(open_youtube_vos(args.root, clips=args.clips, **options), args)
 
 
 def _run_folder(args: argparse.Namespace) -> int:
-    from rmnet.evaluation.davis import open_folders
-    from rmnet.evaluation.provenance import describe_run
-    from rmnet.evaluation.record import Record
-    from rmnet.evaluation.run import compare_folders
+    from rmnet.evaluation import Record, compare_folders, describe_run, open_folders
 
     benchmark = open_folders(args.predictions, args.truth, year=args.year)
     record = None
@@ -178,9 +175,7 @@ def _run(benchmark: Benchmark, args: argparse.Namespace) -> int:
     """Track; what is cheap to check is checked before the weights load."""
     from tqdm import tqdm
 
-    from rmnet.evaluation.provenance import describe_network, describe_run
-    from rmnet.evaluation.record import Record
-    from rmnet.evaluation.run import run_benchmark
+    from rmnet.evaluation import Record, describe_network, describe_run, run_benchmark
 
     _check_output(benchmark, args.output)
     segmenter = load_segmenter(args)

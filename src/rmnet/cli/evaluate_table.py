@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rmnet.evaluation.clip import ClipResult
+    from rmnet.evaluation import ClipResult
 
 _MEASURES = ("J-Mean", "F-Mean", "J&F-Mean")
 

@@ -153,7 +153,7 @@ def _devices() -> list[str]:
 
 def _binaries() -> list[dict[str, Any]]:
     """The binaries of the native op; `problem` says why one is not loaded."""
-    from rmnet.ops.extension import BINARIES
+    from rmnet.ops import BINARIES
 
     return [
         {
@@ -169,12 +169,14 @@ def _binaries() -> list[dict[str, Any]]:
 def _served_by(segmenter: RMNetSegmenter) -> str:
     """Who computes the regional read of these weights on their device, and why not the native op."""
     from rmnet.errors import ConfigError
-    from rmnet.ops.regional_read import why_pytorch
+    from rmnet.ops import regional_read_obstacle
 
     config, device = segmenter.config, segmenter.device
     described = f"keys of {config.key_width}, values of {config.value_width}, on {device}"
     try:
-        reason = why_pytorch(device, segmenter.dtype, config.key_width, config.value_width)
+        reason = regional_read_obstacle(
+            device, segmenter.dtype, config.key_width, config.value_width
+        )
     except ConfigError as error:
         return f"nobody ({described}): {error}"
     return f"native op ({described})" if reason is None else f"PyTorch ({described}): {reason}"

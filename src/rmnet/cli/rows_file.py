@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rmnet.saving import output_error, unfinished_path
+from rmnet.io import output_error, unfinished_path
 
 
 class RowsFile:

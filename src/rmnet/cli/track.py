@@ -24,7 +24,7 @@ from rmnet.cli.arguments import (
 if TYPE_CHECKING:
     from rmnet.cli.track_checkpoint import Checkpoint
     from rmnet.cli.track_output import TrackOutput
-    from rmnet.video import FrameSource
+    from rmnet.io import FrameSource
 
 _DESCRIPTION = """\
 Follow objects through a video, given their masks in the first frame. Masks are written as they
@@ -141,8 +141,8 @@ def run(args: argparse.Namespace) -> int:
     from rmnet.cli.track_input import check_outputs, read_masks
     from rmnet.cli.track_output import TrackOutput
     from rmnet.errors import ConfigError
-    from rmnet.stream import segment_frames
-    from rmnet.video import open_frames
+    from rmnet.io import open_frames
+    from rmnet.tracking import segment_frames
 
     source = open_frames(args.video)
     masks = read_masks([args.mask, *args.more_masks], args.object_ids)

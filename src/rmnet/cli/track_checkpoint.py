@@ -21,13 +21,12 @@ import numpy as np
 
 from rmnet.cli.track_journal import Entry, Image
 from rmnet.errors import ConfigError, MaskError, shown
-from rmnet.label_png import read_label_png
+from rmnet.io import make_folder, output_error, read_label_png, remove_unfinished, written_whole
 from rmnet.results import FrameSegmentation
-from rmnet.saving import make_folder, output_error, remove_unfinished, written_whole
 
 if TYPE_CHECKING:
     from rmnet.segmenter import RMNetSegmenter
-    from rmnet.session import TrackingSession
+    from rmnet.tracking import TrackingSession
 
 FOLDER = ".rmnet-track"
 _RUN, _JOURNAL, _SESSION = "run.json", "frames.jsonl", "session.safetensors"

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from rmnet.masks import ObjectMasks
+    from rmnet.io import FrameSource, ObjectMasks
     from rmnet.segmenter import RMNetSegmenter
-    from rmnet.video import FrameSource
 
 
 def describe_track(

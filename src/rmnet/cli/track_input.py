@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from rmnet.errors import ConfigError
-from rmnet.masks import ObjectMasks, parse_mask
+from rmnet.io import ObjectMasks, parse_mask
 
 
 def read_masks(

@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 
 from rmnet.cli.rows_file import RowsFile
 from rmnet.errors import VideoError
-from rmnet.label_png import write_label_png
+from rmnet.io import VideoWriter, make_folder, write_label_png
 from rmnet.results import DEFAULT_RATE
-from rmnet.saving import make_folder
-from rmnet.video_writer import VideoWriter
 
 if TYPE_CHECKING:
     from rmnet.results import FrameSegmentation

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from rmnet.davis import SequenceScores, Statistics, average_objects, evaluate_sequence
 from rmnet.errors import ConfigError, MaskError
 from rmnet.evaluation.clip import Benchmark, EvaluationClip, ReadPrediction, Row
+from rmnet.evaluation.davis_protocol import (
+    SequenceScores,
+    Statistics,
+    average_objects,
+    evaluate_sequence,
+)
 from rmnet.evaluation.files import choose_clips, folders_in, images_in, require_folder
-from rmnet.label_map import VOID
-from rmnet.label_png import read_label_png
+from rmnet.io import VOID, read_label_png
 from rmnet.metrics import LabelMap
 
 _STATISTICS = ("Mean", "Recall", "Decay")

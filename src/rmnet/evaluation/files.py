@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rmnet.errors import ConfigError
-from rmnet.video import open_frames
+from rmnet.io import open_frames
 
 LONGEST_NAME = 255  # bytes of a file's name, on nearly every file system
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rmnet.errors import ConfigError
 from rmnet.evaluation.clip import Benchmark, ClipResult
-from rmnet.saving import make_folder, written_whole
+from rmnet.io import make_folder, written_whole
 
 RESULTS = "results.json"
 _FORMAT_VERSION = 1  # of results.json; raised when an old file would be misread

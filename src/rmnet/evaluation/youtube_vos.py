@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from rmnet.errors import ConfigError, MaskError
 from rmnet.evaluation.clip import Benchmark, EvaluationClip, ReadPrediction, Row
 from rmnet.evaluation.files import choose_clips, images_in, require_folder
-from rmnet.label_png import read_label_png
-from rmnet.youtube_vos import (
+from rmnet.evaluation.youtube_vos_protocol import (
     MetaObject,
     ObjectScore,
     first_masks,
@@ -22,6 +21,7 @@ from rmnet.youtube_vos import (
     score_objects,
     summarise,
 )
+from rmnet.io import read_label_png
 
 _LAYOUT = "a root with valid/JPEGImages, valid/Annotations and valid/meta.json, as YouTube-VOS has"
 SUBMISSION = "Annotations"  # the folder that the evaluation server asks for

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rmnet.config import FLOW_STRIDE, RMNetConfig
-from rmnet.image import Padding
+from rmnet.geometry import Padding
 
 LEAK = 0.1  # slope of the leaky ReLUs. Source: FlowNetS
 

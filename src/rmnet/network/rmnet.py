@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rmnet.config import RMNetConfig
+from rmnet.geometry import cells_in_boxes
 from rmnet.network.decoder import Decoder
 from rmnet.network.encoders import (
     KeyValueHead,
@@ -20,7 +21,6 @@ from rmnet.network.encoders import (
     tie_convolutions,
 )
 from rmnet.network.flow import TinyFlowNet
-from rmnet.regions import cells_in_boxes
 
 
 class QueryFeatures(NamedTuple):

@@ -159,7 +159,7 @@ def inverted_residual(
     return out
 
 
-def why_pytorch(device: torch.device, dtype: torch.dtype) -> str | None:
+def inverted_residual_obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
     """Why PyTorch should compute such blocks, even without gradients; None if the operator should.
 
     RMNET_BACKEND is "native" for the operator wherever it can, even where it does not pay, and

@@ -9,8 +9,8 @@ from rmnet.config import ReadSemantics
 from rmnet.errors import ConfigError
 from rmnet.ops.backend import BACKEND
 from rmnet.ops.extension import instruction_set
-from rmnet.ops.native import obstacle, regional_read_native
-from rmnet.ops.pytorch import regional_read_pytorch
+from rmnet.ops.regional_read_native import obstacle, regional_read_native
+from rmnet.ops.regional_read_pytorch import regional_read_pytorch
 
 
 def regional_read(
@@ -68,7 +68,7 @@ def regional_read(
     )
     read = regional_read_pytorch
     served = (memory_key.device, memory_key.dtype, memory_key.shape[4], memory_value.shape[4])
-    if not wants_gradient and why_pytorch(*served) is None:
+    if not wants_gradient and regional_read_obstacle(*served) is None:
         read = regional_read_native
     return read(
         query_key,
@@ -82,7 +82,7 @@ def regional_read(
     )
 
 
-def why_pytorch(
+def regional_read_obstacle(
     device: torch.device, dtype: torch.dtype, key_width: int, value_width: int
 ) -> str | None:
     """Why PyTorch serves such reads, even without gradients; None if the native operator does.

@@ -1,0 +1,6 @@
+"""How a device runs the network."""
+
+from rmnet.runtime.executor import InferenceNetwork
+from rmnet.runtime.workspace import Workspace
+
+__all__ = ["InferenceNetwork", "Workspace"]
