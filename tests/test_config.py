@@ -1,4 +1,4 @@
-"""Configurations: read back as written, refused when they make no sense."""
+"""Configurations are read back as written, and refused when invalid."""
 
 import json
 from typing import get_args
@@ -40,7 +40,11 @@ def test_json_round_trip(config):
         ("search_region", "flow", "'warped', 'union', 'previous', 'best_match', 'frame'"),
         ("read", "masked", "'masked'; accepted: 'zeroed', 'excluded'"),
         ("backbone", "vgg", "accepted: 'resnet50', 'resnet18', 'efficientnet_lite0'"),
-        ("backbone", "efficientnet_lite0", "stem_width is 64; accepted beside it: 32"),
+        (
+            "backbone",
+            "efficientnet_lite0",
+            "and stem_width is 64; accepted: 32",
+        ),
         ("stage_widths", [256, 512], "accepted: 3 integers"),
         ("stage_widths", [256, 510, 1024], "multiples of 4"),
         ("key_width", 0, "at least 1"),
@@ -54,7 +58,7 @@ def test_json_round_trip(config):
         ("box_margin", -1, "at least 0"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_named(field, value, message):
+def test_an_invalid_value_is_named(field, value, message):
     fields = json.loads(RMNetConfig().to_json()) | {field: value}
     with pytest.raises(ConfigError, match=f"{field}.*{message}"):
         RMNetConfig.from_json(json.dumps(fields))
@@ -72,15 +76,15 @@ def test_unknown_and_missing_fields_are_named():
     ("field", "default", "chosen"),
     [("memory_region", "mask", "frame"), ("memory_threshold", None, 0.5)],
 )
-def test_a_file_from_before_a_field_is_read_and_written_as_it_was(field, default, chosen):
+def test_a_file_older_than_a_field_is_read_and_written_unchanged(field, default, chosen):
     text = RMNetConfig().to_json()
-    assert field not in json.loads(text)  # an older rmnet reads it too
+    assert field not in json.loads(text)  # so an older rmnet can read it
     assert getattr(RMNetConfig.from_json(text), field) == default
     assert json.loads(RMNetConfig(**{field: chosen}).to_json())[field] == chosen
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "[" * 100_000])
-def test_what_is_no_config_is_refused(text):
+def test_text_that_is_not_a_config_is_refused(text):
     with pytest.raises(ConfigError, match=r"config\.json"):
         RMNetConfig.from_json(text)
 
@@ -91,6 +95,6 @@ def test_the_config_of_another_library_is_refused():
 
 
 @pytest.mark.parametrize("wrong", [{"every": 0}, {"every": 2.5}, {"max_frames": 1}])
-def test_a_memory_policy_that_makes_no_sense_is_refused(wrong):
+def test_an_invalid_memory_policy_is_refused(wrong):
     with pytest.raises(ConfigError, match="MemoryPolicy"):
         MemoryPolicy(**wrong)

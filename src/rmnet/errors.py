@@ -1,37 +1,53 @@
-"""What can go wrong at the public boundary; each is also the builtin a caller would already catch.
+"""The errors of the library. Each is also the builtin that a caller would catch anyway.
 
-A message says what came, what is accepted and what to write.
+A message says what came, what is accepted, and what to write instead.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+__all__ = [
+    "ConfigError",
+    "DeviceMemoryError",
+    "FrameError",
+    "MaskError",
+    "MissingDependencyError",
+    "OutputError",
+    "RMNetError",
+    "SessionError",
+    "SessionFileError",
+    "UnknownObjectError",
+    "VideoError",
+    "WeightsError",
+    "WeightsNotFoundError",
+]
+
 _LONGEST = 200  # characters of a value in a message
 
 
 def shown(value: object) -> str:
-    """A value in a message; hostile ones may be as long as a file, or take no repr."""
+    """Format a value for a message, however long or unprintable it is."""
     try:
         text = repr(value)
-    except Exception:  # an integer of thousands of digits, lists in lists, somebody's own __repr__
+    except Exception:  # an integer of thousands of digits, deep nesting, a broken __repr__
         text = f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 
 class RMNetError(Exception):
-    """Anything this library raises on purpose.
+    """Base class of all errors that the library raises.
 
     Attributes:
-        partial: What `RMNetSegmenter.track` had found before the error, a `VideoSegmentation`;
-            None of other errors. `track` sets it on errors that are not this library's, too.
+        partial: A `VideoSegmentation` of the frames before the error, if `RMNetSegmenter.track`
+            raised it; else None. `track` also sets it on exceptions of other classes.
     """
 
     partial: Any = None
 
 
 class ConfigError(RMNetError, ValueError):
-    """A number or a choice in a configuration, or an argument of a call, is not accepted."""
+    """A field of a configuration, an option or an argument is not accepted."""
 
 
 class FrameError(RMNetError, ValueError):
@@ -47,36 +63,36 @@ class VideoError(RMNetError, OSError):
 
 
 class OutputError(RMNetError, OSError):
-    """A result cannot be written: no room, no right, or no such folder; `errno` says which."""
+    """A file cannot be written: no space, no permission, no such folder. `errno` says which."""
 
 
 class WeightsError(RMNetError, ValueError):
-    """Weights were found but do not fit, or are damaged."""
+    """Weights were found, but are damaged or do not fit their configuration."""
 
 
 class WeightsNotFoundError(WeightsError, FileNotFoundError):
-    """No weights by that name, path, revision, or without network."""
+    """There are no weights by that name, path or revision, or the hub cannot be reached."""
 
     __str__ = Exception.__str__  # OSError would print its two-argument form
 
 
 class SessionError(RMNetError, RuntimeError):
-    """A call came before what it needs, such as a step before any mask."""
+    """A call on a session came too early, such as a step before any mask."""
 
 
 class SessionFileError(RMNetError, OSError):
-    """A saved session cannot be read or written, is damaged, or is of other weights."""
+    """A saved session cannot be read: it is missing, damaged, or was saved on other weights."""
 
 
 class UnknownObjectError(RMNetError, KeyError):
-    """An object id that the session does not track."""
+    """An object id is not tracked."""
 
     __str__ = Exception.__str__  # KeyError would print the message in quotes
 
 
 class DeviceMemoryError(RMNetError, MemoryError):
-    """The memory of the GPU, or of the machine, is full; the session goes on as it was."""
+    """Memory ran out, on the GPU or on the machine. The session is as it was before the call."""
 
 
 class MissingDependencyError(RMNetError, ImportError):
-    """An optional package is needed for this call and is not installed."""
+    """An optional package that this call needs is not installed."""
