@@ -1,15 +1,15 @@
-"""Hostile input at every public door: what comes out is a result or an error of the library's own.
+"""Hostile input at every public entry point ("door"): only results or library errors may come out.
 
     python tests/fuzz_doors.py [--cases N] [--seed S] [--doors NAME,...] [--seconds S]
 
-Prints for each door how many cases were tried and what came out, and every case that broke a rule
-with the seed that repeats it; then the exit code is 1. The rules:
+For each door, prints the number of cases and their outcomes, and each case that broke a rule with
+the seed that reproduces it. The exit code is 1 if a rule was broken. The rules:
 
-- nothing is raised but an RMNetError, and no file is written outside of the case's own folder;
-- nothing connects, starts a process, or runs what a pickle names;
-- a case takes at most 20 s, and at most 1 GiB more memory than ever before.
+- only an RMNetError may be raised, and no file written outside the case's own folder;
+- nothing may open a connection, start a process, or run code that a pickle names;
+- a case may take at most 20 s, and raise the process's peak memory by at most 1 GiB.
 
-test_hostile_input.py runs a few cases of each.
+test_hostile_input.py runs a few cases of each door.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from rmnet import RMNetError
 
 _ALL = fuzz_values.DOORS + fuzz_files.DOORS + fuzz_resume.DOORS
 DOORS = {door.__name__.removeprefix("door_"): door for door in _ALL}
-SECONDS = 20  # a case
-MEMORY = 2**20  # KiB that a case may add to the most ever used
+SECONDS = 20  # per case
+MEMORY = 2**20  # KiB by which a case may raise the peak
 FORBIDDEN = (
     "os.system",
     "os.exec",
@@ -59,11 +59,11 @@ WRITES = {
 
 
 class BrokenRuleError(BaseException):
-    """No Exception, so that no `except Exception` on the way hides it."""
+    """A broken rule; not an Exception, so that no `except Exception` hides it."""
 
 
 class Watch:
-    """Sees what the process does while a case runs, by Python's audit events."""
+    """Records forbidden actions of the process during a case, by Python's audit events."""
 
     def __init__(self) -> None:
         self.folder: str | None = None
@@ -83,7 +83,7 @@ class Watch:
 
     def _check(self, event: str, path: object) -> None:
         if isinstance(path, str | bytes | os.PathLike):
-            real = os.path.realpath(os.path.dirname(os.fsdecode(path)))  # noqa: PTH120 as events say it
+            real = os.path.realpath(os.path.dirname(os.fsdecode(path)))  # noqa: PTH120 events may hold bytes
             if os.path.commonpath([real, str(self.folder)]) != self.folder:
                 self.seen.append(f"{event} {path!r}")
 
@@ -93,10 +93,10 @@ _watches: list[Watch] = []
 
 @contextmanager
 def alarm(seconds: int) -> Iterator[None]:
-    """Raise in the main thread when the time is up; dump all threads if nothing listens."""
+    """Raise in the main thread when the time is up; if that fails, dump all threads and exit."""
 
     def ring(*_: object) -> None:
-        raise BrokenRuleError(f"it took more than {seconds} s")
+        raise BrokenRuleError(f"the case took more than {seconds} s")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.alarm(seconds)
@@ -110,7 +110,7 @@ def alarm(seconds: int) -> Iterator[None]:
 
 
 def attempt(call, outcomes: Counter[str]) -> object:
-    """Call; what it gives, or None. An error of the library's own is counted."""
+    """Make a call, count its outcome, and return its result, or None after a library error."""
     try:
         result = call()
     except RMNetError as error:
@@ -123,14 +123,14 @@ def attempt(call, outcomes: Counter[str]) -> object:
 
 
 def run_case(door, chance: random.Random, outcomes: Counter[str]) -> None:
-    """One case of a door, under the rules.
+    """Run one case of a door under the rules.
 
     Raises:
-        BaseException: a rule was broken.
+        BaseException: A rule was broken.
     """
     if not _watches:
         for doors in (fuzz_files, fuzz_resume):
-            doors.make_seeds()  # they are written elsewhere
+            doors.make_seeds()  # now, because they are written outside the case's folder
         fuzz_values.segmenter()
         _watches.append(Watch())
     watch, calls = _watches[0], []
@@ -142,7 +142,7 @@ def run_case(door, chance: random.Random, outcomes: Counter[str]) -> None:
             with alarm(SECONDS):
                 counted: Counter[str] = Counter()
                 result = attempt(lambda: door(chance, Path(name)), counted)
-                while isgenerator(result):  # more calls, each of which may fail
+                while isgenerator(result):  # it yields further calls, each of which may fail
                     counted.clear()
                     call = attempt(lambda made=result: next(made, None), counted)
                     if call is None:
@@ -155,21 +155,21 @@ def run_case(door, chance: random.Random, outcomes: Counter[str]) -> None:
             watch.folder = None
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - top
     if watch.seen:
-        raise BrokenRuleError(f"it did {watch.seen[:3]}")
+        raise BrokenRuleError(f"forbidden actions: {watch.seen[:3]}")
     if grown > MEMORY:
-        raise BrokenRuleError(f"it took {grown / 2**20:.1f} GiB")
+        raise BrokenRuleError(f"the case raised peak memory by {grown / 2**20:.1f} GiB")
 
 
 def main() -> int:
-    """Run cases of every door, and print the table."""
+    """Run cases of every door and print a table of their outcomes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--cases", type=int, default=1000, help="a door")
+    parser.add_argument("--cases", type=int, default=1000, help="per door")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--doors", type=lambda text: text.split(","), default=list(DOORS))
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="a door, at most")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="limit per door")
     args = parser.parse_args()
     failures = 0
-    print("| door | cases | s | what came out |\n|---|---|---|---|")
+    print("| door | cases | s | outcomes |\n|---|---|---|---|")
     for name in args.doors:
         outcomes: Counter[str] = Counter()
         start, cases, known = time.perf_counter(), 0, set()

@@ -1,6 +1,6 @@
-"""Doors that read files: real ones, made here, and then damaged at random or with malice.
+"""Doors that read files: valid files are made first, then damaged at random or maliciously.
 
-A door is a function of a source of chance and an empty folder; see fuzz_values.py.
+A door is a function of a random generator and an empty folder; see fuzz_values.py.
 """
 
 from __future__ import annotations
@@ -24,12 +24,17 @@ import evaluation_data
 import tiny
 from fuzz_values import ODD, SIZE
 from rmnet.config import RMNetConfig
-from rmnet.evaluation.clip import Benchmark, ClipResult
-from rmnet.evaluation.davis import average_rows, open_davis, open_folders
-from rmnet.evaluation.record import Record
-from rmnet.evaluation.runner import compare_folders
-from rmnet.evaluation.youtube_vos import open_youtube_vos
-from rmnet.evaluation.youtube_vos_protocol import read_meta
+from rmnet.evaluation import (
+    Benchmark,
+    ClipResult,
+    Record,
+    compare_folders,
+    open_davis,
+    open_folders,
+    open_youtube_vos,
+    read_meta,
+)
+from rmnet.evaluation.statistics import average_rows
 from rmnet.io.frame_source import open_frames
 from rmnet.io.masks import parse_mask
 from rmnet.weights.hub import download
@@ -43,14 +48,14 @@ NAMES = (
 
 
 def mutated(random, content):
-    """The bytes with a few changes: bits, numbers, cuts, repeats; now and then none of them left."""
+    """Return the bytes with a few changes: bits, numbers, cuts, repeats; sometimes truncated."""
     data = bytearray(content)
     for _ in range(random.choice((1, 1, 2, 3, 8, 30))):
         if not data:
             break
         at, kind = random.randrange(len(data)), random.randrange(8)
         if random.random() < 0.5:
-            at = min(at, random.randrange(len(data)), random.randrange(len(data)))  # headers
+            at = min(at, random.randrange(len(data)), random.randrange(len(data)))  # favour headers
         if kind < 3:
             data[at] ^= 1 << random.randrange(8)
         elif kind == 3:
@@ -70,7 +75,7 @@ def mutated(random, content):
 
 @functools.cache
 def image_seeds():
-    """Real images of the formats that are decoded, by suffix."""
+    """Return valid images in the formats that are decoded, as (suffix, bytes)."""
     rng = np.random.default_rng(0)
     colours = Image.fromarray(rng.integers(0, 256, (*SIZE, 3), np.uint8))
     labels = np.zeros(SIZE, np.uint8)
@@ -99,7 +104,7 @@ def _exif():
 
 
 def huge_png(random):
-    """A small file that claims up to 8K and far more, with a checksum that is right."""
+    """Return a small PNG with correct checksums that claims to be 8K or far larger, or 1x1."""
     width, height = random.choice(
         ((7680, 4320), (2**31 - 1, 2**31 - 1), (100_000, 100_000), (1, 1))
     )
@@ -126,7 +131,7 @@ def image_file(random, folder):
 
 
 def door_mask_file(random, folder):
-    """A mask in an image file; now and then as a lazy PIL image."""
+    """A mask in an image file, sometimes as a lazy PIL image."""
     path = image_file(random, folder)
     if random.random() < 0.2:
         try:
@@ -149,7 +154,7 @@ def door_frame_file(random, folder):
 
 @functools.cache
 def video_seeds():
-    """Real videos of a few containers and codecs."""
+    """Return valid videos in several containers and codecs, as (suffix, bytes)."""
     import av
 
     rng = np.random.default_rng(0)
@@ -185,7 +190,7 @@ PLAYLISTS = (
 
 
 def door_video(random, folder):
-    """A video file, all of it, bad frames skipped."""
+    """A video file, read to its end past bad frames, or a playlist in disguise."""
     suffix, content = random.choice(video_seeds())
     path = folder / f"v{suffix}"
     path.write_bytes(mutated(random, content))
@@ -200,7 +205,7 @@ def door_video(random, folder):
 
 @functools.cache
 def weights_seed():
-    """config.json and model.safetensors of a tiny network."""
+    """Return config.json and model.safetensors of a tiny network, as bytes by name."""
     with tempfile.TemporaryDirectory() as name:
         folder = save_network(tiny.network(), name)
         return {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -225,7 +230,7 @@ def door_config_file(random, folder):
 
 
 def door_safetensors(random, folder):
-    """A .safetensors file; its header damaged, or claiming tensors that are huge or overlap."""
+    """A .safetensors file that is damaged, or whose header claims huge or overlapping tensors."""
     content = weights_seed()["model.safetensors"]
     if random.random() < 0.5:
         size = int.from_bytes(content[:8], "little")
@@ -253,7 +258,7 @@ def door_safetensors(random, folder):
 
 
 class Runs:
-    """What pickle would run."""
+    """An object that makes pickle run a call."""
 
     def __init__(self, *call):
         self.call = call
@@ -270,7 +275,7 @@ MALICE = (
 
 
 def strange_tensors():
-    """Tensors that a pickle may hold and a network may not."""
+    """Return tensors that a pickle may hold but a network cannot use."""
     return (
         torch.zeros(2, 2).to_sparse(), torch.zeros(2, device="meta"), torch.zeros(1).expand(2**40),
         torch.nn.Parameter(torch.zeros(2)),
@@ -280,14 +285,14 @@ def strange_tensors():
 
 @functools.cache
 def released_seed():
-    """The form of the authors' files, with a few tensors only."""
+    """Return a checkpoint in the format of the authors' files, with only a few tensors."""
     name = "module.encoder_memory.conv1.weight"
     tensors = {name: torch.zeros(64, 3, 7, 7), "module.encoder_query.bn1.weight": torch.ones(64)}
     return {"rmnet": tensors, "tflownet": {"module.conv1.0.weight": torch.zeros(64, 6, 7, 7)}}
 
 
 def door_released(random, folder):
-    """A .pth of the released form: damaged, with code in it, or with strange tensors."""
+    """A .pth in the released format: damaged, with code in it, or with unusable tensors."""
     checkpoint = {part: dict(tensors) for part, tensors in released_seed().items()}
     kind = random.randrange(5)
     if kind == 0:
@@ -315,7 +320,7 @@ def door_released(random, folder):
 
 
 def squeezed(content):
-    """The same zip, compressed, with a part of 50 MB of zeros in a few KB."""
+    """Compress the zip, with 50 MB of zeros added that take up only a few KB."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(out, "w", 8) as new:
         for entry in old.infolist():
@@ -327,7 +332,7 @@ def squeezed(content):
 
 
 def door_hub_cache(random, folder):
-    """A hub's cache whose files are other bytes than their names say."""
+    """A hub cache whose blobs do not match the hashes in their names."""
     repo = folder / "models--org--name"
     commit = "a" * 40
     for part in ("blobs", "refs", f"snapshots/{commit}"):
@@ -345,7 +350,7 @@ def door_hub_cache(random, folder):
 
 @functools.cache
 def data_sets():
-    """DAVIS and YouTube-VOS of a clip each, on disk as long as the process lives."""
+    """Write a DAVIS and a YouTube-VOS data set of one clip each; return the root folder."""
     root = Path(tempfile.mkdtemp(prefix="fuzz-"))
     evaluation_data.davis_root(root / "davis", ("bee",))
     evaluation_data.youtube_vos_root(root / "ytvos")
@@ -353,7 +358,7 @@ def data_sets():
 
 
 def door_meta(random, folder):
-    """meta.json of YouTube-VOS, and the evaluation that it opens."""
+    """meta.json of YouTube-VOS, and the evaluation opened from it."""
     root = data_sets() / "ytvos"
     meta = json.loads((root / "valid" / "meta.json").read_text())
     kind = random.randrange(5)
@@ -375,12 +380,12 @@ def door_meta(random, folder):
     (folder / "train").symlink_to(root / "train")
     read_meta(split / "meta.json")
     for clip in open_youtube_vos(folder).clips:
-        clip.zero()
+        clip.zero_rows()
         yield clip.given
 
 
 def door_davis(random, folder):
-    """DAVIS with damaged lists and masks, and folders compared."""
+    """DAVIS with damaged lists and masks, and a comparison of folders."""
     root = data_sets() / "davis"
     (folder / "ImageSets" / "2017").mkdir(parents=True)
     text = random.choice(NAMES).encode("utf-8", "surrogatepass") + b"\nbee\n"
@@ -400,7 +405,7 @@ def door_davis(random, folder):
     for clip in open_davis(
         folder, clips=random.choice((None, ["bee"], [random.choice(NAMES)]))
     ).clips:
-        clip.zero()
+        clip.zero_rows()
         yield clip.given
 
 
@@ -409,7 +414,7 @@ def door_record(random, folder):
     benchmark = Benchmark({"benchmark": "x"}, [], average_rows)
     row = {f"{m}-{n}": 0.5 for m in "JF" for n in ("Mean", "Recall", "Decay")}
     first = Record(folder / "out", benchmark, options={}, facts={})
-    first.add(ClipResult("bee", [{"id": 1, "J&F-Mean": 0.5, **row}], 6, 0.1))
+    first.add(ClipResult("bee", 6, 0.1, objects=[{"id": 1, "J&F-Mean": 0.5, **row}]))
     path = folder / "out" / "results.json"
     content = json.loads(path.read_text())
     content["clips"] = [
@@ -449,6 +454,6 @@ DOORS = (
 
 
 def make_seeds():
-    """Make what the doors damage, once."""
+    """Make, once, the files that the doors damage."""
     for make in (image_seeds, video_seeds, weights_seed, released_seed, data_sets):
         make()

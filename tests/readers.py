@@ -1,4 +1,4 @@
-"""Every way this machine can compute a regional read, for tests that hold for all of them."""
+"""All implementations of the regional read that this machine can run, for tests of each."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch.nn.functional import pad
 
 from rmnet.ops import extension
-from rmnet.ops.regional_read_native import CUDA_WIDTHS, regional_read_native
-from rmnet.ops.regional_read_pytorch import regional_read_pytorch
+from rmnet.ops.read_pytorch import regional_read_pytorch
+from rmnet.ops.regional_read import CUDA_WIDTHS, regional_read_native
 
 
 def _runs(instruction_set):
@@ -22,14 +22,14 @@ def _runs(instruction_set):
             key[:, 0], key, key, box, box[None], None, False, 1.0, instruction_set
         )
     except RuntimeError as error:
-        if "runs nothing of that name" in str(error):
+        if "this processor does not support" in str(error):
             return False
         raise
     return True
 
 
 def read_on_cuda(query_key, memory_key, memory_value, query_boxes, memory_boxes, **options):
-    """The native op on a GPU for any widths: zeros fill up to the next ones it is compiled for."""
+    """Run the native op on a GPU, padding with zeros to the next widths it is compiled for."""
     ck, cv = memory_key.shape[-1], memory_value.shape[-1]
     widths = (pair for pair in sorted(CUDA_WIDTHS) if ck <= pair[0] and cv <= pair[1])
     wide_key, wide_value = next(widths)
@@ -46,7 +46,7 @@ def read_on_cuda(query_key, memory_key, memory_value, query_boxes, memory_boxes,
     return readout[..., :cv]
 
 
-# The instruction sets that the CPU op runs with here.
+# The instruction sets of the CPU op that this processor supports.
 INSTRUCTION_SETS = (
     []
     if extension.problem("cpu") is not None
@@ -64,5 +64,5 @@ every_reader = pytest.mark.parametrize(
     + [pytest.param(read_on_cuda, id="cuda", marks=pytest.mark.cuda)] * _on_cuda,
 )
 needs_native_op = pytest.mark.skipif(
-    not NATIVE, reason=f"the native CPU op is not there: {extension.problem('cpu')}"
+    not NATIVE, reason=f"the native CPU op is missing: {extension.problem('cpu')}"
 )

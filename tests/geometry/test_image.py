@@ -1,4 +1,4 @@
-"""Frames on their way into the network."""
+"""Frames become the network's input: normalised, padded, resized."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from PIL import Image
 from rmnet.geometry.image import Padding, network_size, normalise, resize
 
 
-def test_normalised_frames_are_imagenets():
+def test_frames_are_normalised_as_for_imagenet():
     frame = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     want = (frame / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     got = normalise(torch.from_numpy(frame).permute(2, 0, 1))
@@ -18,7 +18,7 @@ def test_normalised_frames_are_imagenets():
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([16, 64]))
-def test_padding_is_the_least_and_comes_off_again(height, width, multiple):
+def test_padding_is_minimal_and_can_be_removed(height, width, multiple):
     planes = torch.arange(float(height * width)).view(1, height, width) + 1
     padding = Padding.to_multiple((height, width), multiple)
     padded = padding.add(planes)
@@ -27,15 +27,15 @@ def test_padding_is_the_least_and_comes_off_again(height, width, multiple):
     assert padding.top == (padded.shape[1] - height) // 2
     assert padding.left == (padded.shape[2] - width) // 2
     assert torch.equal(padding.remove(padded), planes)
-    assert padded.count_nonzero() == planes.numel()  # zeros are all that was added
+    assert padded.count_nonzero() == planes.numel()  # only zeros were added
 
 
-def test_854_by_480_is_padded_as_released():
+def test_854_by_480_is_padded_as_in_the_released_code():
     assert Padding.to_multiple((480, 854), 16) == Padding(left=5, right=5, top=0, bottom=0)
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 1000))
-def test_network_size_never_enlarges_and_keeps_the_shape(height, width, shorter):
+def test_network_size_never_enlarges_and_keeps_the_aspect_ratio(height, width, shorter):
     size = network_size(height, width, shorter)
     assert min(size) == min(shorter, height, width)
     assert size[0] <= height

@@ -1,4 +1,4 @@
-"""Boxes against a loop over pixels."""
+"""Boxes, compared with a loop over pixels."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ OPTIONS = {"threshold": 0.5, "min_pixels": 3, "margin": 2}
     margin=st.integers(0, 5),
     lost=st.sampled_from(["frame", "empty"]),
 )
-def test_boxes_are_those_of_a_loop(height, width, density, seed, margin, lost):
+def test_boxes_match_a_loop(height, width, density, seed, margin, lost):
     rng = np.random.default_rng(seed)
     masks = (rng.random((3, height, width)) < density) * rng.random((3, height, width))
     masks = torch.from_numpy(masks.astype(np.float32))
@@ -69,7 +69,7 @@ def test_a_box_between_two_cells_is_empty():
 
 
 def test_padded_frame_never_searches_its_first_column():
-    # 854 px are padded to 864 with 5 on the left: pixel 0 of the padded frame is not in the video.
+    # 854 px are padded to 864, 5 px of it on the left: the padded frame's pixel 0 is padding.
     whole = shift_boxes(torch.tensor([[0, 0, 854, 480]]), 5, 0)
     assert pixel_to_cell_boxes(whole).tolist() == [[1, 0, 54, 30]]
 
@@ -87,5 +87,5 @@ def test_an_empty_box_stays_empty_when_shifted():
         ((0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0)),
     ],
 )
-def test_union_holds_both_and_an_empty_box_adds_nothing(a, b, want):
+def test_union_contains_both_and_an_empty_box_adds_nothing(a, b, want):
     assert union_boxes(torch.tensor([a]), torch.tensor([b])).tolist() == [list(want)]

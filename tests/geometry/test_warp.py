@@ -1,4 +1,4 @@
-"""Warping against a loop over pixels."""
+"""Warping, compared with a loop over pixels."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from rmnet.geometry.warp import backward_warp
 
 @pytest.mark.parametrize("size", [(7, 9), (1, 5), (5, 1), (1, 1)])
 @pytest.mark.parametrize("reach", [0.0, 0.5, 3.0, 50.0])
-def test_warped_plane_is_that_of_a_loop(size, reach):
+def test_warping_matches_a_loop(size, reach):
     rng = np.random.default_rng(0)
     plane = rng.random(size)
     flow = rng.uniform(-reach, reach, (2, *size))
@@ -26,7 +26,7 @@ def test_flow_points_from_the_current_frame_to_the_previous_one():
     previous = torch.zeros((1, 1, 5, 5))
     previous[0, 0, 2, 1] = 1
     flow = torch.zeros((1, 2, 5, 5))
-    flow[:, 0] = -2  # what is at x now was at x - 2
+    flow[:, 0] = -2  # what is now at x was at x - 2
     assert backward_warp(previous, flow)[0, 0].nonzero().tolist() == [[2, 3]]
 
 

@@ -34,11 +34,9 @@ from rmnet.errors import (
     VideoError,
     WeightsError,
 )
-from rmnet.evaluation.files import choose_clips
-from rmnet.evaluation.record import Record
-from rmnet.evaluation.youtube_vos_protocol import read_meta
-from rmnet.export.run_lengths import decode_rle
-from rmnet.io.frame_source import FrameSource, open_frames
+from rmnet.evaluation import Record, read_meta
+from rmnet.evaluation.clip import choose_clips
+from rmnet.io.frame_source import open_frames
 from rmnet.io.frames import as_frame
 from rmnet.io.masks import parse_mask
 
@@ -132,7 +130,7 @@ def test_a_video_of_an_unknown_codec_is_refused(tmp_path):
     content = fuzz_files.video_seeds()[0][1]
     assert content.count(b"avc1") > 0
     (tmp_path / "v.mp4").write_bytes(content.replace(b"avc1", b"?!?!").replace(b"avcC", b"????"))
-    with pytest.raises(VideoError, match="accepted: what FFmpeg reads"):
+    with pytest.raises(VideoError, match="accepted: any video that FFmpeg reads"):
         open_frames(tmp_path / "v.mp4")
 
 
@@ -159,16 +157,6 @@ def test_paths_and_lists_that_are_none_are_refused(source):
     with pytest.raises((VideoError, FrameError)) as caught:
         open_frames(source)
     assert len(str(caught.value)) < 1000
-
-
-@pytest.mark.parametrize("name", ["../x", "/x", "a\0b", "a/b", ".."])
-def test_frames_are_not_called_by_paths(name):
-    source = dict(read=lambda: iter(()), names=[name, "0"])  # noqa: C408 as it is called
-    if name == "..":
-        assert FrameSource(**source).names  # "...png" is a file like any other
-    else:
-        with pytest.raises(VideoError, match="names without a folder"):
-            FrameSource(**source)
 
 
 # --- masks and ids -----------------------------------------------------------------------------
@@ -202,20 +190,6 @@ def test_ids_to_remove_that_are_none_are_refused(ids):
     session.step(FRAMES[0], LABELS)
     with pytest.raises(UnknownObjectError, match="accepted"):
         session.remove_objects(ids)
-
-
-@pytest.mark.parametrize(
-    "rle",
-    [
-        {"size": [2, 2], "counts": 10**12},
-        {"size": [10**5000, 1], "counts": ""},
-        {"size": [2**31, 2**31], "counts": "4"},
-        {"size": [-(10**5000), 1], "counts": "4"},
-    ],
-)
-def test_run_lengths_that_ask_for_gigabytes_are_refused(rle):
-    with pytest.raises(MaskError, match="accepted"):
-        decode_rle(rle)
 
 
 @pytest.mark.parametrize("value", [1e300, np.nan, -np.inf, 1e39])
@@ -340,7 +314,7 @@ def test_a_record_without_its_numbers_is_refused(tmp_path, objects):
     clip = {"clip": "bee", "frames": 6, "seconds_a_frame": 1, "error": None, "scored": True}
     content = {"format_version": 1, "options": {}, "clips": [{**clip, "objects": objects}]}
     (tmp_path / "results.json").write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match="is no record of an evaluation"):
+    with pytest.raises(ConfigError, match="is not a record of an evaluation"):
         Record(tmp_path, benchmark, options={}, facts={})
 
 

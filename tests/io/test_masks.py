@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from rmnet.errors import MaskError
+from rmnet.errors import MaskError, OutputError
 from rmnet.io.label_png import davis_palette, label_image, read_label_png, write_label_png
 from rmnet.io.masks import ObjectMasks, parse_mask
 
@@ -28,9 +28,6 @@ def check(objects: ObjectMasks, expected: dict[int, np.ndarray], void: np.ndarra
     np.testing.assert_array_equal(objects.masks.numpy(), np.stack(list(expected.values())))
     np.testing.assert_array_equal(objects.void.numpy(), void)
     assert objects.size == void.shape
-    labels = objects.labels()
-    assert labels.dtype == np.int32
-    np.testing.assert_array_equal(labels, sum(i * mask for i, mask in expected.items()))
 
 
 def palette_image(labels):
@@ -141,7 +138,8 @@ def test_any_label_map_is_split_into_disjoint_objects_and_put_together_again(see
     labels[0, 0] = 1
     objects = parse_mask(labels)
     assert objects.masks.sum(0).max() == 1
-    np.testing.assert_array_equal(objects.labels(), np.where(labels == 255, 0, labels))
+    joined = sum(i * mask for i, mask in zip(objects.object_ids, objects.masks.long(), strict=True))
+    np.testing.assert_array_equal(joined, np.where(labels == 255, 0, labels))
     np.testing.assert_array_equal(objects.void.numpy(), labels == 255)
 
 
@@ -325,8 +323,8 @@ def test_what_is_no_label_map_is_not_written(tmp_path, labels):
         write_label_png(tmp_path / "m.png", labels)
 
 
-def test_missing_folder_is_named_before_writing(tmp_path):
-    with pytest.raises(MaskError, match=r"no folder '.*sub'.*mkdir"):
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(OutputError, match=r"sub/m.png' cannot be written: No such file or dir"):
         write_label_png(tmp_path / "sub" / "m.png", LABELS)
 
 
@@ -352,7 +350,7 @@ def test_written_file_has_the_permissions_of_any_new_file(tmp_path):
 
 
 def test_missing_file_is_said_to_be_missing(tmp_path):
-    with pytest.raises(MaskError, match=r"there is no mask file '.*nothing.png'"):
+    with pytest.raises(MaskError, match=r"the mask '.*nothing.png' does not exist"):
         parse_mask(tmp_path / "nothing.png")
 
 

@@ -1,7 +1,14 @@
 """Pure tensor functions: images, boxes, regions, warping, aggregation."""
 
 from rmnet.geometry.aggregation import soft_aggregate
-from rmnet.geometry.image import Padding, network_size, normalise, resize
+from rmnet.geometry.image import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Padding,
+    network_size,
+    normalise,
+    resize,
+)
 from rmnet.geometry.regions import (
     cells_in_boxes,
     frame_boxes,
@@ -13,6 +20,8 @@ from rmnet.geometry.regions import (
 from rmnet.geometry.warp import backward_warp
 
 __all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "Padding",
     "backward_warp",
     "cells_in_boxes",

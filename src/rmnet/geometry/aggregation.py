@@ -1,24 +1,18 @@
-"""Joining objects that were decoded apart."""
+"""Merging objects that were decoded separately."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-# Probabilities are kept this far from 0 and 1 before their logit. Source: released code.
+# Probabilities are clamped this far from 0 and 1 before the logit. Source: released code.
 EPSILON = 1e-7
 
 
 def soft_aggregate(object_probabilities: Tensor) -> Tensor:
-    """Let objects compete for pixels.
+    """Let objects (B, N, H, W) compete: (B, N+1, H, W) float32 logits, channel 0 background.
 
-    Background is where no object is; then every channel's odds compete. Source: STM, eq. 3.
-
-    Args:
-        object_probabilities: (B, N, H, W), each against background.
-
-    Returns:
-        (B, N+1, H, W) float32 logits, channel 0 background; a softmax makes probabilities.
+    The background is where no object is; then the odds of all channels compete. Source: STM, eq. 3.
     """
     objects = object_probabilities.float()
     background = (1 - objects).prod(dim=1, keepdim=True)

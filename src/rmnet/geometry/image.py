@@ -1,4 +1,4 @@
-"""Frames as the network sees them: resized, normalised, padded."""
+"""Frames in the form that the network takes: resized, normalised, padded."""
 
 from __future__ import annotations
 
@@ -14,29 +14,15 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalise(frames: Tensor) -> Tensor:
-    """Turn RGB frames into images.
-
-    Args:
-        frames: (..., 3, H, W), uint8 or float, in [0, 255].
-
-    Returns:
-        (..., 3, H, W) float32 of mean 0 and deviation 1 over ImageNet.
-    """
+    """Scale RGB frames (..., 3, H, W) in [0, 255] to float32 of mean 0 and deviation 1."""
     mean = frames.new_tensor(IMAGENET_MEAN, dtype=torch.float32).view(3, 1, 1)
     std = frames.new_tensor(IMAGENET_STD, dtype=torch.float32).view(3, 1, 1)
-    # In place on one copy: memory that is new to the process costs more than the arithmetic.
+    # In place on one copy: touching fresh memory costs more than the arithmetic.
     return frames.to(torch.float32, copy=True).div_(255).sub_(mean).div_(std)
 
 
 def network_size(height: int, width: int, shorter_side: int | None) -> tuple[int, int]:
-    """Size of a frame inside the network, (H, W) px.
-
-    Args:
-        height: Of the video's frames, px.
-        width: Of the video's frames, px.
-        shorter_side: Wanted length of the shorter side, px; None for the video's own. A frame is
-            never enlarged.
-    """
+    """Return the size (H, W) of a frame inside the network, px; frames are never enlarged."""
     shorter = min(height, width)
     if shorter_side is None or shorter_side >= shorter:
         return height, width
@@ -45,7 +31,7 @@ def network_size(height: int, width: int, shorter_side: int | None) -> tuple[int
 
 
 def resize(planes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize float planes (B, C, H, W) bilinearly to `size`, antialiased where that shrinks."""
+    """Resize float planes (B, C, H, W) bilinearly to `size`, antialiased when shrinking."""
     height, width = planes.shape[-2:]
     if (height, width) == tuple(size):
         return planes
@@ -57,7 +43,7 @@ def resize(planes: Tensor, size: tuple[int, int]) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Padding:
-    """Zeros added around planes so that a stride divides them, px."""
+    """Zeros added around planes to make their size a multiple of a stride, px."""
 
     left: int
     right: int
@@ -66,7 +52,7 @@ class Padding:
 
     @classmethod
     def to_multiple(cls, size: tuple[int, int], multiple: int) -> Padding:
-        """The least padding of an (H, W) frame; the smaller half goes left and on top."""
+        """Return the least padding of an (H, W) frame, its smaller half left and on top."""
         extra_height, extra_width = -size[0] % multiple, -size[1] % multiple
         left, top = extra_width // 2, extra_height // 2
         return cls(left, extra_width - left, top, extra_height - top)
@@ -78,6 +64,6 @@ class Padding:
         return F.pad(planes, (self.left, self.right, self.top, self.bottom))
 
     def remove(self, planes: Tensor) -> Tensor:
-        """Cut (..., H, W) back to what `add` was given; a view."""
+        """Crop padded planes (..., H, W) to their size before `add`; a view."""
         height, width = planes.shape[-2:]
         return planes[..., self.top : height - self.bottom, self.left : width - self.right]

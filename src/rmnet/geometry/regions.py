@@ -1,6 +1,6 @@
-"""From masks to boxes to regions: where each object is remembered and looked for.
+"""From masks to boxes to regions: where each object is remembered and searched for.
 
-Boxes are (x0, y0, x1, y1), half-open, int32; an empty one is all zeros. Nothing here waits for a
+Boxes are (x0, y0, x1, y1), half-open, int32; an empty box is all zeros. No function waits for the
 device.
 """
 
@@ -17,22 +17,15 @@ def mask_boxes(
     *,
     threshold: float,
     min_pixels: int,
-    margin: int | Tensor,
+    margin: int | Tensor,  # px on each side, one number or (n,)
     lost: LostRegion,
 ) -> Tensor:
-    """Boxes around soft masks.
+    """Return the boxes (n, 4), int32 px, around soft masks (n, H, W), clipped to the frame.
 
-    Source: the paper, eq. 2; the margin in pixels and the count as in the released code.
+    A pixel of at least `threshold` belongs to its object; an object of fewer than `min_pixels` is
+    lost, and its box is the whole "frame" or "empty".
 
-    Args:
-        masks: (n, H, W) in [0, 1].
-        threshold: A pixel belongs to its object from this value on.
-        min_pixels: With fewer pixels than this, an object is lost.
-        margin: Pixels added on each side, one number or (n,); the frame clips the box.
-        lost: Box of a lost object: the whole "frame", or "empty".
-
-    Returns:
-        (n, 4) int32 px.
+    Source: the paper, eq. 2; the margin in pixels and the pixel count as in the released code.
     """
     inside = masks >= threshold
     height, width = masks.shape[-2:]
@@ -40,30 +33,30 @@ def mask_boxes(
     y0, y1 = _extent(inside.any(dim=2), margin)
     is_lost = inside.sum(dim=(1, 2)) < min_pixels
     right, bottom = (width, height) if lost == "frame" else (0, 0)
-    # Numbers, not a tensor of them: that would be copied to the device, which waits.
+    # Python numbers: a tensor of them would have to be copied to the device, which waits.
     sides = ((x0, 0), (y0, 0), (x1, right), (y1, bottom))
     boxes = torch.stack([side.masked_fill(is_lost, number) for side, number in sides], dim=1)
     return boxes.to(torch.int32)
 
 
 def _extent(hit: Tensor, margin: int | Tensor) -> tuple[Tensor, Tensor]:
-    """First and one-past-last true position of each row of (n, L), widened, within [0, L]."""
+    """Return the first and one-past-last true position of each row (n, L), widened by the margin."""
     length = hit.shape[1]
-    hit = hit.to(torch.uint8)  # argmax takes no bool; it returns the first of equal maxima
+    hit = hit.to(torch.uint8)  # argmax takes no bool, and returns the first of equal maxima
     first = hit.argmax(dim=1)
     end = length - hit.flip(1).argmax(dim=1)
     return (first - margin).clamp(min=0), (end + margin).clamp(max=length)
 
 
 def frame_boxes(masks: Tensor) -> Tensor:
-    """The whole frame for each of the masks (n, H, W): (n, 4) int32 px."""
+    """Return the box of the whole frame for each mask (n, H, W): (n, 4) int32 px."""
     height, width = masks.shape[-2:]
     whole = torch.tensor((0, 0, width, height), dtype=torch.int32, device=masks.device)
     return whole.expand(len(masks), 4)
 
 
 def union_boxes(a: Tensor, b: Tensor) -> Tensor:
-    """Smallest boxes (..., 4) that hold both; an empty box adds nothing."""
+    """Return the smallest boxes (..., 4) that contain both; an empty box adds nothing."""
     both = torch.cat((torch.minimum(a, b)[..., :2], torch.maximum(a, b)[..., 2:]), dim=-1)
     return torch.where(_is_empty(a), b, torch.where(_is_empty(b), a, both))
 
@@ -79,7 +72,7 @@ def shift_boxes(boxes: Tensor, dx: int, dy: int) -> Tensor:
 
 
 def pixel_to_cell_boxes(boxes: Tensor) -> Tensor:
-    """Cells whose top-left pixel lies in a pixel box, as boxes (..., 4) of cells.
+    """Return, as boxes (..., 4), the cells whose top-left pixel lies in a pixel box.
 
     Cell i starts at pixel 16 i, so pixels [a, b) hold cells [ceil(a / 16), ceil(b / 16)).
     """
@@ -88,16 +81,7 @@ def pixel_to_cell_boxes(boxes: Tensor) -> Tensor:
 
 
 def cells_in_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Regions as maps.
-
-    Args:
-        boxes: (..., 4) cells.
-        height: Rows of the grid, cells.
-        width: Columns of the grid, cells.
-
-    Returns:
-        (..., h, w) bool, true inside.
-    """
+    """Return a map (..., height, width) of each box (..., 4) of cells, true inside."""
     x = torch.arange(width, device=boxes.device)
     y = torch.arange(height, device=boxes.device)
     x0, y0, x1, y1 = boxes.unsqueeze(-1).unbind(dim=-2)

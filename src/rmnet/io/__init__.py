@@ -1,20 +1,21 @@
-"""What comes in and goes out: frames, masks, label PNGs, video files, drawing."""
+"""Frames, masks, label PNGs, video files and drawing: everything that comes in or goes out."""
 
 from rmnet.io.draw import overlay
 from rmnet.io.frame_source import FramesLike, FrameSource, open_frames
 from rmnet.io.frames import as_frame
+from rmnet.io.label_folder import frame_name, read_label_folder, write_label_folder
 from rmnet.io.label_map import VOID
 from rmnet.io.label_png import label_image, read_label_png, write_label_png
 from rmnet.io.masks import MaskLike, ObjectMasks, parse_mask
-from rmnet.io.saving import (
+from rmnet.io.overlay_video import write_overlay_video
+from rmnet.io.video_reader import AttemptedFrames
+from rmnet.io.video_writer import VideoWriter
+from rmnet.io.whole_files import (
     make_folder,
     output_error,
     remove_unfinished,
-    unfinished_path,
     written_whole,
 )
-from rmnet.io.video_reader import AttemptedFrames
-from rmnet.io.video_writer import VideoWriter
 
 __all__ = [
     "VOID",
@@ -25,15 +26,18 @@ __all__ = [
     "ObjectMasks",
     "VideoWriter",
     "as_frame",
+    "frame_name",
     "label_image",
     "make_folder",
     "open_frames",
     "output_error",
     "overlay",
     "parse_mask",
+    "read_label_folder",
     "read_label_png",
     "remove_unfinished",
-    "unfinished_path",
+    "write_label_folder",
     "write_label_png",
+    "write_overlay_video",
     "written_whole",
 ]

@@ -1,4 +1,4 @@
-"""Frames one by one from a video, from image files, or from whatever yields them."""
+"""Frames one by one from a video, from image files, or from any iterable."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from typing import Any, TypeAlias, Union
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from rmnet.errors import FrameError, RMNetError, VideoError, shown
 from rmnet.io.frames import as_frame
 from rmnet.io.image_files import open_image
-from rmnet.io.video_reader import AttemptedFrames, TimedFrames, decode_video, video_claims
+from rmnet.io.video_reader import AttemptedFrames, decode_video, video_claims
 
-# What a video may be given as; see `open_frames`.
+# A video in any accepted form; see `open_frames`.
 FramesLike: TypeAlias = Union[
     str, Path, NDArray[np.uint8], torch.Tensor, Iterable[Any], "FrameSource"
 ]
@@ -33,53 +32,23 @@ _ACCEPTED = "a video file, a folder or glob of images, a list of image paths, or
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameSource:
-    """Where frames come from; `open_frames` makes it.
+    """The frames of one video, read lazily; made by `open_frames`.
 
-    Iterating gives RGB uint8 (H, W, 3), one frame at a time, and keeps none.
+    Iterating yields RGB uint8 (H, W, 3), one frame at a time, and keeps none.
 
-    Attributes:
-        read: Starts a pass over pairs of frame, or why it cannot be decoded, and time.
-        num_frames: Frames to come, if known. Of a video it is what the file claims: a hint.
-        frames_per_second: Mean rate; known of videos only.
-        names: Stems of image files, in order; None of other frames, and where two are the same.
-        paths: Image files, in order; None of other frames.
-        reiterable: Whether every pass starts anew; False of an iterator, whose frames come once.
     """
 
-    read: Callable[[], AttemptedFrames]
-    num_frames: int | None = None
-    frames_per_second: float | None = None
-    names: list[str] | None = None
-    paths: Sequence[Path] | None = None
-    reiterable: bool = True
-
-    def __post_init__(self) -> None:
-        for name in self.names or ():  # masks are written under these names
-            if Path(name).name != name or "\0" in name:
-                raise VideoError(f"a frame is called {name!r}; accepted: names without a folder")
-
-    def timed(self) -> TimedFrames:
-        """Go through the frames with their times.
-
-        Yields:
-            RGB uint8 (H, W, 3), and the seconds since the first frame; None where nothing tells.
-
-        Raises:
-            VideoError: a frame cannot be read, or there is none.
-            FrameError: something is no frame; see `rmnet.io.frames.as_frame`.
-        """
-        with closing(self.attempted()) as frames:
-            for frame, seconds in frames:
-                if isinstance(frame, VideoError):
-                    raise frame
-                yield frame, seconds
+    read: Callable[[], AttemptedFrames]  # starts a pass over the frames; see `attempted`
+    num_frames: int | None = None  # if known; a video's is only what its file claims
+    frames_per_second: float | None = None  # mean rate of a video file
+    names: list[str] | None = None  # stems of image files, in order; None if two are equal
+    paths: Sequence[Path] | None = None  # image files, in order
+    reiterable: bool = True  # whether every pass starts anew; False for an iterator
 
     def attempted(self) -> AttemptedFrames:
-        """As `timed`, but a frame that cannot be decoded comes as its error, and then the next.
+        """Yield each frame, or the VideoError why it cannot be decoded, and its time or None.
 
-        Raises:
-            VideoError: the file itself cannot be read on, or there is no frame.
-            FrameError: something is no frame; see `rmnet.io.frames.as_frame`.
+        Times are seconds since the first frame. What makes the rest unreadable is raised.
         """
         is_empty = True
         with closing(self.read()) as frames:
@@ -91,52 +60,55 @@ class FrameSource:
             raise VideoError(f"the video has no frames{reason}; accepted: at least one")
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        with closing(self.timed()) as frames:
+        with closing(self.attempted()) as frames:
             for frame, _ in frames:
+                if isinstance(frame, VideoError):
+                    raise frame
                 yield frame
 
 
 def open_frames(source: Any) -> FrameSource:  # noqa: ANN401 the door of the library
-    """Make a source of frames from what a caller has.
+    """Make a source of frames from any form of video.
 
     Args:
-        source: Path of a video file (needs PyAV); path of a folder of images, hidden files apart,
-            or glob of images, both in natural order (2 before 10); list or tuple of image paths;
-            uint8 array (T, H, W, 3) or tensor (T, 3, H, W); any iterable of frames, each as
-            `rmnet.io.frames.as_frame` takes them; or a FrameSource, given back as it is.
+        source: Path of a video file (needs PyAV); path of a folder of images without its hidden
+            files, or a glob of images, both in natural order (2 before 10); list or tuple of
+            image paths; uint8 array (T, H, W, 3) or tensor (T, 3, H, W); any iterable of frames
+            that `as_frame` accepts; or a FrameSource, returned as it is.
 
     Returns:
-        A source that reads frames when they are asked for. Images are turned by their EXIF
+        A source that reads each frame when it is needed. Images are turned by their EXIF
         orientation and videos by their display matrix.
 
     Raises:
         VideoError: nothing at that path, no images in it, or not a video.
-        FrameError: the source is one frame, or nothing that has frames.
+        FrameError: the source is a single frame, or has no frames.
         MissingDependencyError: a video file without PyAV.
     """
     if isinstance(source, FrameSource):
         return source
     if isinstance(source, str | Path):
-        return _open_path(source)
+        try:
+            return _open_path(source)
+        except RMNetError:
+            raise
+        except (OSError, ValueError, RuntimeError, re.error) as error:
+            # a name that is too long, an unknown "~user", a folder without permission, ...
+            reason = getattr(error, "strerror", None) or str(error)
+            raise VideoError(
+                f"{shown(str(source))} cannot be opened: {reason}; accepted: {_ACCEPTED}"
+            ) from error
     if isinstance(source, list | tuple) and source and isinstance(source[0], str | Path):
-        strangers = [one for one in source if not isinstance(one, str | Path)]
-        if strangers:
-            raise FrameError(
-                f"the list of image paths holds a {type(strangers[0]).__name__}; accepted: paths, "
-                "or frames"
-            )
+        if not all(isinstance(path, str | Path) for path in source):
+            raise FrameError("the frames are a list of paths and others; accepted: one of the two")
         return _image_source([Path(path) for path in source])
-    if isinstance(source, np.ndarray | torch.Tensor) and source.ndim != 4:
+    has_frames = isinstance(source, Iterable) or hasattr(source, "__getitem__")
+    is_array = isinstance(source, np.ndarray | torch.Tensor)
+    if isinstance(source, type) or not has_frames or (is_array and source.ndim != 4):
+        kind = type(source).__name__
+        given = f"one array of shape {tuple(source.shape)}" if is_array else f"a {kind}"
         raise FrameError(
-            f"the frames are one array of shape {tuple(source.shape)}; accepted: {_ACCEPTED}. "
-            "Write [frame], if it is a single frame"
-        )
-    if isinstance(source, type) or not (
-        isinstance(source, Iterable) or hasattr(source, "__getitem__")
-    ):
-        raise FrameError(
-            f"the frames are a {type(source).__name__}; accepted: {_ACCEPTED}. "
-            "Write [frame], if it is a single frame"
+            f"the frames are {given}; accepted: {_ACCEPTED}. Write [frame], if it is a single frame"
         )
     return FrameSource(
         partial(_read_iterable, source),
@@ -146,19 +118,6 @@ def open_frames(source: Any) -> FrameSource:  # noqa: ANN401 the door of the lib
 
 
 def _open_path(source: str | Path) -> FrameSource:
-    try:
-        return _open_existing(source)
-    except RMNetError:
-        raise
-    except (OSError, ValueError, RuntimeError, re.error) as error:
-        # a name that is too long, an unknown "~user", a folder that may not be read, ...
-        reason = getattr(error, "strerror", None) or str(error)
-        raise VideoError(
-            f"{shown(str(source))} cannot be opened: {reason}; accepted: {_ACCEPTED}"
-        ) from error
-
-
-def _open_existing(source: str | Path) -> FrameSource:
     path = Path(source).expanduser()
     if path.is_dir():
         images = [file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES]
@@ -174,13 +133,12 @@ def _open_existing(source: str | Path) -> FrameSource:
                     f"accepted: one image a frame. Write {str(path / ('*' + one.suffix))!r}"
                 )
         return _image_source(images)
+    if path.is_file() and path.suffix.lower() in _IMAGE_SUFFIXES:
+        return _image_source([path])
     if path.is_file():
-        if path.suffix.lower() in _IMAGE_SUFFIXES:
-            return _image_source([path])
         num_frames, rate = video_claims(path)
-        return FrameSource(
-            partial(decode_video, path), num_frames=num_frames, frames_per_second=rate
-        )
+        read = partial(decode_video, path)
+        return FrameSource(read, num_frames=num_frames, frames_per_second=rate)
     if any(character in str(source) for character in "*?["):
         matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 Path.glob takes no root
         images = [Path(match) for match in matches if Path(match).is_file()]
@@ -191,7 +149,7 @@ def _open_existing(source: str | Path) -> FrameSource:
 
 
 def _natural_order(path: Path) -> tuple[list[str | int], str]:
-    """A sorting key that takes digits as numbers; names apart from leading zeros tie otherwise."""
+    """Return a sorting key that reads digits as numbers; names like 1 and 01 are told apart last."""
     pieces = re.split(r"(\d+)", str(path.with_suffix("")).casefold())
     return [int(piece) if piece.isdecimal() else piece for piece in pieces], str(path)
 
@@ -215,18 +173,8 @@ def _read_images(paths: Sequence[Path]) -> AttemptedFrames:
     for index, path in enumerate(paths):
         name = f"frame {index}, {str(path)!r},"
         try:
-            image = _upright(open_image(path, name=name, error=VideoError), name)
+            image = open_image(path, name=name, error=VideoError, turn_upright=True)
         except VideoError as error:
             yield error, None
         else:
             yield as_frame(image, index=index), None
-
-
-def _upright(image: Image.Image, name: str) -> Image.Image:
-    """The image as its EXIF orientation says."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception as error:  # whatever damaged EXIF provokes
-        raise VideoError(
-            f"{name} cannot be read: its EXIF is damaged ({error}); accepted: undamaged images"
-        ) from error

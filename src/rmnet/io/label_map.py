@@ -1,68 +1,88 @@
-"""What the numbers of a label map mean: ids, void, a binary mask, or grey edges."""
+"""The values of a label map: ids, void, a binary mask, or grey edges."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rmnet.errors import MaskError
+
 VOID = 255  # a pixel about which a label map says nothing; the convention of DAVIS
 
-_MANY_IDS = 8  # a map of no more ids is never taken for an antialiased mask
+_MANY_IDS = 8  # a map with no more ids is never taken for an antialiased mask
 _MIN_FILL = 0.05  # share of its box; objects fill more, grey contours less
-_MIN_PIXELS = 10  # fewer is no object; eta of the paper
+_MIN_PIXELS = 10  # of an object; eta of the paper
 _COUNTABLE = 2**16  # ids below this are found by counting
-_MAX_SAMPLE = 1024  # ids looked at, which bounds the memory of the look
+_MAX_SAMPLE = 1024  # ids examined, which bounds the memory needed
 
 
 def as_binary(labels: NDArray[Any]) -> NDArray[Any]:
-    """Tell a binary mask of 0 and 255, as DAVIS 2016 has, from a label map with void.
-
-    Args:
-        labels: Integers or bool, not of a palette image; of any shape, since that is checked later.
-
-    Returns:
-        (H, W) bool, if it is an integer map of 0 and 255, at least one 255; else `labels`.
-    """
-    if (
+    """Turn a map (H, W) of 0 and 255 alone, as in DAVIS 2016, into bool; return others as given."""
+    is_binary = (
         labels.ndim == 2
         and labels.size
         and labels.max() == VOID
         and ((labels == 0) | (labels == VOID)).all()
-    ):
-        return labels == VOID
+    )
+    return labels == VOID if is_binary else labels
+
+
+def checked_labels(labels: NDArray[Any]) -> NDArray[np.integer]:
+    """Return a label map (H, W) to draw or write, or refuse what is none."""
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or labels.dtype.kind not in "iu" or labels.size == 0:
+        raise MaskError(
+            f"labels are {labels.dtype} of shape {labels.shape}; accepted: integers (H, W). "
+            "Write labels.astype(np.int32), if the values are ids"
+        )
     return labels
 
 
-def ids_in(labels: NDArray[np.integer]) -> NDArray[np.integer]:
-    """The distinct values of a label map.
+def object_ids_in(
+    labels: NDArray[np.integer], wanted: Iterable[int] | None, *, allow_empty: bool
+) -> list[int]:
+    """Return the ids of the objects in a label map (H, W), ascending.
 
-    Args:
-        labels: Integers of any shape.
-
-    Returns:
-        (K,) integers, ascending, 0 and void included.
+    These are the ids wanted, some of which may be missing if `allow_empty`; or all but 0 and void,
+    unless they look like those of an antialiased mask.
     """
     if labels.size and labels.min() >= 0 and labels.max() < _COUNTABLE:
         # Ten times faster than sorting. NumPy 1 does not count uint64.
-        return np.flatnonzero(np.bincount(labels.ravel().astype(np.intp, copy=False)))
-    return np.unique(labels)
+        present = np.flatnonzero(np.bincount(labels.ravel().astype(np.intp, copy=False)))
+    else:
+        present = np.unique(labels)
+    if wanted is not None:
+        missing = [i for i in wanted if i not in present]
+        if missing and not allow_empty:
+            raise MaskError(
+                f"the mask has no pixels of object_ids {missing}; accepted: ids that are in it, "
+                f"{', '.join(map(str, present[:20]))}{', ...' if len(present) > 20 else ''}"
+            )
+        return sorted(wanted)
+    ids = present[(present != 0) & (present != VOID)]
+    if len(ids) == 0:
+        raise MaskError(
+            "the mask has no object pixel, only 0 (background) or 255 (void); accepted: at "
+            "least one object. Write object_ids=[255], if 255 is an object"
+        )
+    if _is_scattered(labels, ids):
+        raise MaskError(
+            f"the mask has {len(ids)} ids, most of them scattered pixels, like the grey edges of "
+            "an antialiased or JPEG mask; accepted: one id an object. Write (mask > 127), or "
+            "object_ids=[...] with the ids that are objects"
+        )
+    return ids.tolist()
 
 
-def is_scattered(labels: NDArray[np.integer], ids: NDArray[np.integer]) -> bool:
-    """Whether most of many ids are contours or specks rather than objects.
+def _is_scattered(labels: NDArray[np.integer], ids: NDArray[np.integer]) -> bool:
+    """Return whether most of many ids (K,), ascending, are contours or specks, not objects.
 
     Antialiasing leaves each grey value on few pixels all along the contour: they fill little of
     their box, or are too few for an object. Measured: in each of 497 masks resized with grey edges
     more than half of the ids are such; in 162 COCO frames with many objects at most 13 % are.
-
-    Args:
-        labels: (H, W) integers.
-        ids: (K,) integers, ascending; values of `labels`.
-
-    Returns:
-        False for few ids.
     """
     if len(ids) <= _MANY_IDS:
         return False

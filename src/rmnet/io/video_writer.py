@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import math
-import warnings
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rmnet.errors import ConfigError, FrameError, MissingDependencyError, VideoError
 from rmnet.io.frames import as_frame
-from rmnet.io.saving import unfinished_path
+from rmnet.io.whole_files import unfinished_path
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
 _SUFFIXES = (".mp4", ".mkv", ".mov")
-_TICKS = 60_000  # a second; whole for 24, 25, 30, 60 and 29.97 fps, and MPEG-4 takes no 90000
-_SLOWEST = 0.001  # frames a second
+_TICKS = 60_000  # per second; whole for 24, 25, 30, 60 and 29.97 fps
+_DEFAULT_RATE = 24.0  # frames per second
+_SLOWEST = 0.001  # frames per second
 _BT709 = 1  # AVCOL_*_BT709: colours of HD video; untagged, players and FFmpeg would disagree
-_X264_QUALITY = "18"  # crf; hard to tell from the original
-_MPEG4_QUANTISERS = (2, 4)  # the same for MPEG-4, of 1 to 31
-_LIMITED = 1  # AVCOL_RANGE_MPEG: luma in [16, 235], what every player expects
+_LIMITED = 1  # AVCOL_RANGE_MPEG: luma in [16, 235], which every player expects
+_QUALITY = "18"  # crf of libx264; hard to tell from the original
 
 
 class VideoWriter:
-    """Writes H.264 (yuv420p, which every player shows); needs PyAV.
+    """Writer of H.264 video (yuv420p, which every player shows); needs PyAV.
 
-    A context manager. Leaving it finishes the file and moves it into place; leaving it by an
-    exception removes what was written. Frames of odd size get their last row or column twice,
-    since yuv420p has even sizes only.
+    A context manager: leaving it completes the file and moves it into place; leaving it with an
+    exception removes it. For frames of odd size the last row or column is repeated, since yuv420p
+    has even sizes only.
 
     ```python
     with VideoWriter("out.mp4", frames_per_second=25) as writer:
@@ -42,20 +40,20 @@ class VideoWriter:
     ```
     """
 
-    def __init__(self, path: str | Path, *, frames_per_second: float = 24.0) -> None:
-        """Check everything; the file is begun with the first frame.
+    def __init__(self, path: str | Path, *, frames_per_second: float | None = None) -> None:
+        """Check the arguments; the file is created with the first frame.
 
         Args:
-            path: A .mp4, .mkv or .mov; an old file is replaced.
-            frames_per_second: Rate of frames that are written without their time.
+            path: A .mp4, .mkv or .mov file; an old one is replaced.
+            frames_per_second: Rate of frames written without a time; None for 24.
 
         Raises:
-            MissingDependencyError: PyAV is not installed.
+            MissingDependencyError: PyAV is not installed, or lacks libx264.
             VideoError: another kind of file, or no folder to write into.
-            ConfigError: the rate is not a number above 0.
+            ConfigError: the rate is out of range.
         """
         self._path = Path(path)
-        self._encoder = _find_encoder()
+        _require_encoder()
         if self._path.suffix.lower() not in _SUFFIXES:
             raise VideoError(
                 f"{str(path)!r} is no kind of video to write; accepted: {', '.join(_SUFFIXES)}. "
@@ -63,15 +61,15 @@ class VideoWriter:
             )
         if not self._path.parent.is_dir():
             raise VideoError(
-                f"there is no folder {str(self._path.parent)!r} to write {self._path.name!r} into; "
-                "accepted: an existing one. Write Path(folder).mkdir(parents=True) before"
+                f"there is no folder {str(self._path.parent)!r}; accepted: an existing one. "
+                "Write Path(folder).mkdir(parents=True) before"
             )
-        if not _SLOWEST <= frames_per_second <= _TICKS:
+        self._rate = _DEFAULT_RATE if frames_per_second is None else float(frames_per_second)
+        if not _SLOWEST <= self._rate <= _TICKS:
             raise ConfigError(
                 f"frames_per_second is {frames_per_second!r}; accepted: {_SLOWEST} to {_TICKS}"
             )
-        self._rate = float(frames_per_second)
-        # FFmpeg knows by the suffix what to write.
+        # FFmpeg chooses the container by the suffix.
         self._unfinished = unfinished_path(self._path, suffix=self._path.suffix)
         self._output: tuple[OutputContainer, VideoStream] | None = None
         self._is_open = False
@@ -88,15 +86,15 @@ class VideoWriter:
         """Append one frame.
 
         Args:
-            frame: As `rmnet.io.frames.as_frame` takes it; all of a video have one size.
-            seconds: Its time, counted from where the caller likes; the first frame's becomes 0. A
-                time not after the previous one is moved just behind it. None: a frame's duration
+            frame: Any form of frame that `as_frame` accepts; of the first frame's size.
+            seconds: Time of the frame, from any origin: the first frame's time becomes 0. A time
+                not after the previous one is moved just behind it. None: one frame's duration
                 after the previous one.
 
         Raises:
             FrameError: not a frame, or of another size than the first.
             ConfigError: `seconds` is not a finite number.
-            VideoError: outside of `with`, or it cannot be encoded or written.
+            VideoError: outside the context, or the frame cannot be encoded or written.
         """
         from av.error import FFmpegError
         from av.video.frame import VideoFrame
@@ -112,15 +110,13 @@ class VideoWriter:
         if self._num_frames > 0 and (height, width) != self._size:
             raise FrameError(
                 f"frame {self._num_frames} is {height} by {width} after frames of {self._size[0]} "
-                f"by {self._size[1]}; accepted: one size a video. Write "
-                f"Image.fromarray(frame).resize(({self._size[1]}, {self._size[0]}))"
+                f"by {self._size[1]}; accepted: one size a video. Write Image.fromarray(frame)"
+                f".resize({self._size[::-1]})"
             )
         padding = ((0, height % 2), (0, width % 2), (0, 0))
         picture = VideoFrame.from_ndarray(np.pad(pixels, padding, mode="edge"), format="rgb24")
         picture = picture.reformat(
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
         picture.pts, picture.time_base = self._advance(seconds), Fraction(1, _TICKS)
         picture.duration = round(_TICKS / self._rate)
@@ -134,12 +130,7 @@ class VideoWriter:
             raise self._failure(error) from error
         self._num_frames += 1
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, exception: BaseException | None, traceback: object) -> None:
         from av.error import FFmpegError
 
         self._is_open = False
@@ -147,11 +138,9 @@ class VideoWriter:
         try:
             if output is not None:
                 container, stream = output
-                try:
+                with container:
                     if exception is None:
                         container.mux(stream.encode(None))
-                finally:
-                    container.close()
                 if exception is None:
                     self._unfinished.replace(self._path)
         except (FFmpegError, OSError) as error:
@@ -164,7 +153,7 @@ class VideoWriter:
             raise VideoError(f"no frame was written to {str(self._path)!r}; accepted: at least one")
 
     def _advance(self, seconds: float | None) -> int:
-        """The tick at which the next frame is shown, for a time as `write` takes it."""
+        """Return the tick at which the next frame is shown, for a time as in `write`."""
         if seconds is not None and not math.isfinite(seconds):
             raise ConfigError(f"seconds is {seconds!r}; accepted: a finite number, or None")
         if self._last_tick < 0:
@@ -179,29 +168,25 @@ class VideoWriter:
     def _begin(self, height: int, width: int) -> tuple[OutputContainer, VideoStream]:
         import av
 
-        codec, options = self._encoder
         container = av.open(str(self._unfinished.absolute()), "w")
         rate = Fraction(self._rate).limit_denominator(_TICKS)
-        stream = cast("VideoStream", container.add_stream(codec, rate=rate, options=options))
+        stream = container.add_stream("libx264", rate=rate, options={"crf": _QUALITY})
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         context = stream.codec_context
         context.time_base = Fraction(1, _TICKS)
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _LIMITED
-        if codec == "mpeg4":
-            context.qmin, context.qmax = _MPEG4_QUANTISERS
         return container, stream
 
     def _failure(self, error: Exception) -> VideoError:
         reason = getattr(error, "strerror", None) or str(error)
         return VideoError(
-            f"{str(self._path)!r} cannot be written: {reason}; accepted: a file that may be "
-            "replaced, in a folder with room"
+            f"{str(self._path)!r} cannot be written: {reason}; accepted: a replaceable file in a "
+            "folder with free space"
         )
 
 
-def _find_encoder() -> tuple[str, dict[str, str]]:
-    """Name and options of the encoder."""
+def _require_encoder() -> None:
     try:
         from av.codec import codecs_available
     except ModuleNotFoundError as error:
@@ -209,12 +194,8 @@ def _find_encoder() -> tuple[str, dict[str, str]]:
             "writing a video needs PyAV, which is not installed. "
             "Write pip install 'rmnet[video]', or save masks and overlays as images"
         ) from error
-    if "libx264" in codecs_available:
-        return "libx264", {"crf": _X264_QUALITY}
-    warnings.warn(
-        "this PyAV is built without libx264: the video becomes MPEG-4 part 2, which is larger and "
-        "which browsers do not play",
-        RuntimeWarning,
-        stacklevel=3,
-    )
-    return "mpeg4", {}
+    if "libx264" not in codecs_available:
+        raise MissingDependencyError(
+            "writing a video needs libx264, which this PyAV lacks; accepted: PyAV's own wheels. "
+            "Write pip install --force-reinstall --only-binary av av"
+        )

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and what is said when they cannot be written."""
+"""Files that appear whole or not at all, and the error for those that cannot be written."""
 
 from __future__ import annotations
 
@@ -10,24 +10,16 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rmnet.errors import OutputError
+from rmnet.errors import OutputError, RMNetError
 
 _UNFINISHED = re.compile(r"\.([0-9a-f]{8})[0-9a-f]{8}\.unfinished(\.\w+)?")
 
 
 @contextmanager
 def written_whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Give a place to write to; at the end, and without an error only, it becomes `path`.
+    """Yield a path to write to, which replaces `path` if the block ends without an error.
 
-    Args:
-        path: The file; an old one is replaced, and stays as it is if anything goes wrong.
-        durable: Wait for the disk, so that a power cut leaves the old file or the new one too.
-
-    Yields:
-        An `unfinished_path`.
-
-    Raises:
-        OutputError: it cannot be written.
+    `durable` waits for the disk, so that even a power cut leaves either the old file or the new.
     """
     unfinished = unfinished_path(path)
     try:
@@ -37,29 +29,26 @@ def written_whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
         unfinished.replace(path)
         if durable and hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
             _sync(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except RMNetError:  # names its own file
+        raise
     except OSError as error:
         raise output_error(path, error) from error
     finally:
-        with suppress(OSError):  # else the first error would not be seen
+        with suppress(OSError):  # it would hide the first error
             unfinished.unlink(missing_ok=True)
 
 
 def unfinished_path(path: Path, *, suffix: str = "") -> Path:
-    """A new name for what is to become `path`, hidden, that tells for which file it is.
+    """Return a new hidden path in the folder of `path`, for content to be moved there when whole.
 
-    In the same folder, since only there is the move at the end atomic. The name does not contain
-    the file's own, which may be as long as a name may be, but a number made of it.
+    Only within a folder is that move atomic. The name holds a checksum of the file's name instead
+    of the name itself, which may already have the greatest length.
     """
     return path.with_name(f".{_mark(path.name)}{secrets.token_hex(4)}.unfinished{suffix}")
 
 
 def remove_unfinished(folder: Path, names: Collection[str] | None = None) -> None:
-    """Remove what killed programs had begun; nobody else may be writing these files.
-
-    Args:
-        folder: Of the files; it exists.
-        names: Of the files; None for all.
-    """
+    """Remove what killed programs left of files with these names (None: any), now unused."""
     marks = None if names is None else {_mark(name) for name in names}
     for path in folder.iterdir():
         match = _UNFINISHED.fullmatch(path.name)
@@ -72,7 +61,7 @@ def _mark(name: str) -> str:
 
 
 def _sync(path: Path, flags: int) -> None:
-    """Put a file, or the names in a folder, on the disk."""
+    """Flush a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
@@ -81,11 +70,7 @@ def _sync(path: Path, flags: int) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, where there is none.
-
-    Raises:
-        OutputError: it cannot be made; a file of that name may be in the way.
-    """
+    """Create a folder and its parents, unless it exists; raise an OutputError if it cannot be."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
@@ -93,11 +78,10 @@ def make_folder(path: Path) -> None:
 
 
 def output_error(path: Path, error: OSError | ValueError) -> OutputError:
-    """What to raise for a file or folder that cannot be written."""
+    """Return the error to raise for a file or folder that cannot be written."""
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())
     raised = OutputError(
-        f"{str(path)!r} cannot be written: {reason}; accepted: a folder with room, into which you "
-        "may write"
+        f"{str(path)!r} cannot be written: {reason}; accepted: a writable folder with free space"
     )
     raised.errno = getattr(error, "errno", None)
     return raised
