@@ -1,4 +1,4 @@
-"""Data sets of a few small clips, in the layouts of DAVIS and YouTube-VOS."""
+"""Small data sets in the layouts of DAVIS and YouTube-VOS."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rmnet.io.label_png import write_label_png
 
 SIZE = (48, 80)
 NUM_FRAMES = 6
-IDS = np.array([0, 1, 3, 7], np.uint8)  # of make_clip's objects 1, 2, 3: sparse, as users have them
+IDS = np.array([0, 1, 3, 7], np.uint8)  # for make_clip's objects 1, 2, 3: sparse, as in real data
 
 
 def make_frames(seed=0):
-    """Frames (T, H, W, 3) and true labels (T, H, W) with the ids 1, 3 and 7."""
+    """Return frames (T, H, W, 3) and true labels (T, H, W) with ids 1, 3 and 7."""
     clip = make_clip(seed, num_frames=NUM_FRAMES, size=SIZE)
     return np.stack(clip.frames), IDS[clip.labels]
 
@@ -34,7 +34,7 @@ def write_maps(folder, maps):
 
 
 def davis_root(root, clips=("bee", "ant")):
-    """DAVIS: root, and the truth (T, H, W) by clip."""
+    """Write a DAVIS data set; return its root and each clip's true labels (T, H, W)."""
     truth = {}
     names = [f"{t:05d}" for t in range(NUM_FRAMES)]
     for seed, clip in enumerate(clips):
@@ -48,10 +48,10 @@ def davis_root(root, clips=("bee", "ant")):
 
 
 def youtube_vos_root(root, *, public=False):
-    """YouTube-VOS of one video, whose object 7 appears in its second annotated frame.
+    """Write a YouTube-VOS data set of one video; return its root and the true labels by frame name.
 
-    Images are 00000, 00005, ...; annotated are all, or if `public` only first frames of objects.
-    Returns the root and the true label maps by name.
+    Images are named 00000, 00005, ... Object 7 first appears in the second frame. With `public`,
+    only the frames in which an object first appears are annotated; otherwise all are.
     """
     frames, labels = make_frames()
     names = [f"{5 * t:05d}" for t in range(NUM_FRAMES)]

@@ -1,4 +1,4 @@
-"""The golden files, and a segmenter with the weights that they were made with."""
+"""The golden files, and a segmenter with the weights used to make them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FOLDER = Path(inputs.__file__).parent
 
 
 def golden(name):
-    """Numbers of the released code for one clip."""
+    """Load the released code's numbers for one clip."""
     return np.load(FOLDER / f"{name}.npz")
 
 
 @functools.cache
 def released_segmenter():
-    """A segmenter of the golden weights, from a file as the paper's authors release theirs."""
+    """Load the golden weights from a file in the format that the paper's authors released."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "released.pth"
         inputs.save_checkpoint(path)

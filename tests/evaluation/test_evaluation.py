@@ -15,13 +15,17 @@ import tiny
 from evaluation_data import NUM_FRAMES, davis_root, youtube_vos_root
 from rmnet.cli import main
 from rmnet.errors import ConfigError
-from rmnet.evaluation.clip import ClipResult
-from rmnet.evaluation.davis import average_rows, open_davis, open_folders
-from rmnet.evaluation.davis_protocol import evaluate_sequence, summarise
-from rmnet.evaluation.provenance import describe_network
-from rmnet.evaluation.record import Record
-from rmnet.evaluation.youtube_vos import open_youtube_vos
-from rmnet.io.label_png import read_label_png, write_label_png
+from rmnet.evaluation import (
+    ClipResult,
+    Record,
+    describe_network,
+    evaluate_sequence,
+    open_davis,
+    open_folders,
+    open_youtube_vos,
+    summarise_davis,
+)
+from rmnet.io import read_label_png, write_label_png
 from rmnet.segmenter import RMNetSegmenter
 from rmnet.weights.load import save_network
 
@@ -101,7 +105,7 @@ def test_davis_scores_what_the_library_tracks(call, davis, weights, tmp_path, ye
         assert [row["id"] for row in rows] == [*wanted.object_ids] == [[1], [1, 3, 7]][year - 2016]
         assert [row["J-Mean"] for row in rows] == [one.mean for one in wanted.jaccard_statistics]
         assert [row["F-Decay"] for row in rows] == [one.decay for one in wanted.contour_statistics]
-    assert results["mean"] == pytest.approx(summarise(scores.values()))
+    assert results["mean"] == pytest.approx(summarise_davis(scores.values()))
 
 
 def test_the_table_has_a_line_a_clip_and_the_mean(call, davis, tmp_path):
@@ -110,7 +114,7 @@ def test_the_table_has_a_line_a_clip_and_the_mean(call, davis, tmp_path):
     assert lines[0].split() == ["clip", "frames", "objects", "J", "F", "J&F", "s/frame"]
     assert [line.split()[:3] for line in lines[1:3]] == [["bee", "6", "3"], ["ant", "6", "3"]]
     mean = results_in(tmp_path / "out")["mean"]["J&F-Mean"]
-    assert lines[3].startswith(f"mean over 2 clips, 6 objects: J&F-Mean {mean:.3f}, J-Mean")
+    assert lines[3].startswith(f"mean over all objects: J&F-Mean {mean:.3f}, J-Mean")
     assert "results.json" in lines[4]
 
 
@@ -159,7 +163,7 @@ def test_the_lists_of_davis_2016_as_it_came_are_read(davis):
     text = "".join(line.format(t) for t in range(NUM_FRAMES))
     (root / "ImageSets" / "480p" / "val.txt").write_text(text)
     assert [clip.name for clip in open_davis(root, year=2016).clips] == ["ant"]
-    with pytest.raises(ConfigError, match=r"there is no .*2017/val\.txt.*accepted: a file with"):
+    with pytest.raises(ConfigError, match=r"2017/val\.txt.*No such file.*accepted: a file with"):
         open_davis(root)
 
 
@@ -185,7 +189,8 @@ def test_a_clip_with_its_first_mask_alone_is_tracked_and_not_scored(call, davis,
     assert results["not_scored"] == ["bee"]
     assert "not scored: no true masks" in output
     assert len(maps_in(tmp_path / "out" / "bee")) == NUM_FRAMES
-    assert "mean over 1 clip, 3 objects" in output
+    ant = results["clips"][1]["objects"]
+    assert results["mean"]["J-Mean"] == pytest.approx(sum(row["J-Mean"] for row in ant) / 3)
 
 
 def test_images_and_masks_in_one_folder_are_told_before_anything_runs(call, davis, tracked):
@@ -204,7 +209,7 @@ def test_an_unreadable_frame_scores_0_and_the_other_clips_go_on(call, davis, tmp
     image.write_bytes(b"no image")
     code, output, _ = call("davis", davis[0])
     assert code == 1
-    assert "failed: bee, which scores 0" in output
+    assert "failed: bee" in output.splitlines()
     line = next(line for line in output.splitlines() if line.startswith("bee"))
     assert "FAILED: frame 3" in line
     assert "00003.jpg" in line
@@ -319,7 +324,7 @@ def test_other_options_in_the_same_folder_are_refused(call, davis, tmp_path):
     code, _, error = call("davis", davis[0], "--every", 2, "--dtype", "bfloat16")
     assert code == 1
     assert "every was 5 and is 2; dtype was 'float32' and is 'bfloat16'" in error
-    assert "Accepted: the same ones" in error
+    assert "Accepted: the same options" in error
     assert (tmp_path / "out" / "results.json").read_bytes() == before
 
 
@@ -337,7 +342,7 @@ def test_a_damaged_record_is_refused(call, davis, tmp_path):
     (tmp_path / "out" / "results.json").write_text("{")
     code, _, error = call("davis", davis[0])
     assert code == 1
-    assert "is no record of an evaluation" in error
+    assert "is not a record of an evaluation" in error
 
 
 def test_a_folder_of_something_else_is_not_written_into(call, davis, tmp_path):
@@ -353,7 +358,7 @@ def test_a_folder_of_something_else_is_not_written_into(call, davis, tmp_path):
 def test_the_data_set_is_not_written_into(call, davis, place):
     code, _, error = call("davis", davis[0], output=davis[0] / place)
     assert code == 1
-    assert "part of the data set" in error
+    assert "holds files, but no results.json" in error
 
 
 def test_a_decay_of_nan_is_null_in_the_file_and_nan_again(davis, tmp_path):
@@ -361,7 +366,7 @@ def test_a_decay_of_nan_is_null_in_the_file_and_nan_again(davis, tmp_path):
     row = {"id": 1, "J&F-Mean": 0.5}
     row |= {f"{m}-{name}": 0.5 for m in "JF" for name in ("Mean", "Recall")}
     row |= {"J-Decay": math.nan, "F-Decay": 0.0}
-    Record(tmp_path / "out", benchmark, options={}, facts={}).add(ClipResult("ant", [row]))
+    Record(tmp_path / "out", benchmark, options={}, facts={}).add(ClipResult("ant", objects=[row]))
     text = (tmp_path / "out" / "results.json").read_text()
     assert "NaN" not in text
     assert json.loads(text)["mean"]["J-Decay"] is None
@@ -429,7 +434,7 @@ def test_unseen_categories_may_be_given(call, tmp_path):
     root, _ = youtube_vos_root(tmp_path / "YouTubeVOS")
     (tmp_path / "unseen.json").write_text('["dog", "zebra"]')
     shutil.rmtree(root / "train")
-    with pytest.raises(ConfigError, match=r"cannot be told without .*--unseen FILE"):
+    with pytest.raises(ConfigError, match=r"cannot be determined without .*--unseen FILE"):
         open_youtube_vos(root)
     assert call("youtube-vos", root, "--unseen", tmp_path / "unseen.json")[0] == 0
     results = results_in(tmp_path / "out")
@@ -497,7 +502,7 @@ def test_a_clip_without_predictions_scores_0(davis, tmp_path, capsys):
     assert [clip.name for clip in benchmark.clips] == ["ant", "bee"]
     code, output, error = compare(capsys, tmp_path / "mine", truth)
     assert code == 1
-    assert "failed: ant, which scores 0" in output
+    assert "failed: ant" in output.splitlines()
     assert "J&F-Mean 0.500" in output
     assert "not scored: ['cow']" in error
 
@@ -515,7 +520,6 @@ def test_missing_folders_are_named(tmp_path, capsys):
     code, _, error = compare(capsys, tmp_path / "nothing", tmp_path)
     assert code == 1
     assert "there is no folder" in error
-    assert average_rows([]) == {}
 
 
 # --- Real data --------------------------------------------------------------------------------

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from rmnet.errors import ConfigError, MaskError
-from rmnet.evaluation.youtube_vos_protocol import (
+from rmnet.evaluation import (
     MetaObject,
     ObjectScore,
-    first_masks,
     read_meta,
     score_objects,
-    summarise,
+    summarise_youtube_vos,
 )
-from rmnet.metrics.measures import contour_accuracy, jaccard
+from rmnet.evaluation.youtube_vos import first_masks
+from rmnet.metrics import contour_accuracy, jaccard
 
 NAMES = ("00000", "00005", "00010", "00015")
 
@@ -92,7 +92,7 @@ def test_ids_that_meta_json_lacks_are_not_given(truth):
 
 
 def test_an_object_that_is_never_shown_is_named(truth):
-    with pytest.raises(MaskError, match=r"\[9\] are in no annotation"):
+    with pytest.raises(MaskError, match=r"no annotation shows the objects \[9\]"):
         first_masks(truth, [1, 9])
 
 
@@ -103,7 +103,7 @@ def test_seen_and_unseen_are_averaged_apart_and_overall_is_the_mean_of_the_four(
         ("ape", ObjectScore(0.2, 0.4, 5)),
         ("ape", ObjectScore(None, None, 0)),
     ]
-    means = summarise(scores, unseen={"ape"})
+    means = summarise_youtube_vos(scores, unseen={"ape"})
     assert means == pytest.approx(
         {"Overall": 0.5, "J-Seen": 0.7, "F-Seen": 0.7, "J-Unseen": 0.2, "F-Unseen": 0.4}
     )
@@ -111,9 +111,9 @@ def test_seen_and_unseen_are_averaged_apart_and_overall_is_the_mean_of_the_four(
 
 
 def test_without_unseen_objects_overall_is_the_mean_of_the_seen():
-    means = summarise([("dog", ObjectScore(0.8, 0.6, 3))], unseen=())
+    means = summarise_youtube_vos([("dog", ObjectScore(0.8, 0.6, 3))], unseen=())
     assert means == pytest.approx({"Overall": 0.7, "J-Seen": 0.8, "F-Seen": 0.6})
-    assert summarise([], unseen=()) == {}
+    assert summarise_youtube_vos([], unseen=()) == {}
 
 
 def test_meta_json_is_read_with_ids_as_numbers(tmp_path):
@@ -134,5 +134,5 @@ def test_a_bad_meta_json_says_what_is_accepted(tmp_path, text):
 
 
 def test_a_missing_meta_json_says_so(tmp_path):
-    with pytest.raises(ConfigError, match=r"there is no file .*meta\.json"):
+    with pytest.raises(ConfigError, match=r"meta\.json' cannot be understood \(FileNotFound"):
         read_meta(tmp_path / "meta.json")

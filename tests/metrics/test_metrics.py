@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 import tiny
 from rmnet.errors import ConfigError, MaskError
 from rmnet.io.label_png import write_label_png
-from rmnet.metrics.measures import contour_accuracy, jaccard, mean_jaccard
+from rmnet.metrics import contour_accuracy, jaccard, mean_jaccard
 
 
 def slow_jaccard(prediction, truth, void):
@@ -156,7 +156,7 @@ def test_contour_accuracy_takes_views_and_leaves_them_as_they_are():
         (np.ones((4, 5), np.uint8), np.ones((4, 5), bool), "prediction is uint8 .* == id"),
         (np.ones((4, 5), bool), np.ones((4, 5)), "truth is float64"),
         (np.ones((1, 4, 5), bool), np.ones((4, 5), bool), r"\(1, 4, 5\); accepted: bool \(H, W\)"),
-        (np.ones((5, 4), bool), np.ones((4, 5), bool), r"that of the truth, \(4, 5\)"),
+        (np.ones((5, 4), bool), np.ones((4, 5), bool), r"the truth's size, \(4, 5\)"),
     ],
 )
 def test_what_is_no_mask_is_refused(measure, prediction, truth, message):

@@ -1,4 +1,4 @@
-"""Textures as nature has them: noise of many scales, in colours."""
+"""Natural-looking textures: coloured noise of many scales."""
 
 from __future__ import annotations
 
@@ -7,21 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SIZE = 512  # px of a texture's side; it repeats
+SIZE = 512  # side of a texture, px; textures tile
 
 Array = NDArray[np.floating[Any]]
 
 
 def _noise(rng: np.random.Generator, *, steepness: float, coarsest: float = 1.0) -> Array:
-    """Noise of many scales, as surfaces in nature have it.
+    """Draw noise (512, 512) that tiles, of mean 0 and standard deviation 1.
 
-    Args:
-        rng: Where it comes from.
-        steepness: p of the spectrum 1 / f^p: 1 grainy, 2 cloudy.
-        coarsest: Lowest frequency, in periods a texture.
-
-    Returns:
-        (512, 512), mean 0, standard deviation 1, repeating.
+    The spectrum is 1 / f^steepness, 1 being grainy and 2 cloudy, from `coarsest` periods a texture.
     """
     frequencies = np.fft.fftfreq(SIZE, 1 / SIZE)
     frequency = np.hypot(frequencies[:, None], frequencies[None, :])
@@ -32,7 +26,7 @@ def _noise(rng: np.random.Generator, *, steepness: float, coarsest: float = 1.0)
 
 
 def _blend(amount: Array, colours: list[tuple[int, int, int]]) -> Array:
-    """Colours (512, 512, 3) along a scale that `amount` in [0, 1] walks."""
+    """Map `amount` (512, 512) in [0, 1] to a gradient of colours, (512, 512, 3)."""
     stops = np.linspace(0, 1, len(colours))
     planes = [np.interp(amount, stops, plane) for plane in zip(*colours, strict=True)]
     return np.stack(planes, axis=-1).astype(np.float32)
@@ -43,7 +37,7 @@ def _squash(x: Array) -> Array:
 
 
 def ground(rng: np.random.Generator) -> Array:
-    """Patches of grass and sand."""
+    """Draw patches of grass and sand, (512, 512, 3)."""
     patches = _squash(1.3 * _noise(rng, steepness=1.7, coarsest=2))
     grain = _noise(rng, steepness=0.9, coarsest=16)
     earth = _blend(patches, [(52, 66, 40), (86, 98, 58), (128, 124, 84), (168, 156, 122)])
@@ -51,7 +45,7 @@ def ground(rng: np.random.Generator) -> Array:
 
 
 def spotted(rng: np.random.Generator) -> Array:
-    """Orange with dark spots."""
+    """Draw dark spots on orange, (512, 512, 3)."""
     spots = _squash(5 * _noise(rng, steepness=2.2, coarsest=14) - 2)
     grain = _noise(rng, steepness=1.2, coarsest=8)
     coat = _blend(spots, [(236, 142, 48), (214, 104, 34), (94, 38, 18)])
@@ -59,7 +53,7 @@ def spotted(rng: np.random.Generator) -> Array:
 
 
 def marbled(rng: np.random.Generator) -> Array:
-    """Blue with pale veins."""
+    """Draw pale veins on blue, (512, 512, 3)."""
     along = np.linspace(0, 2 * np.pi, SIZE, endpoint=False, dtype=np.float32)
     veins = np.sin(9 * along[None, :] + 1.8 * _noise(rng, steepness=1.8, coarsest=3))
     grain = _noise(rng, steepness=1.0, coarsest=8)
@@ -68,7 +62,7 @@ def marbled(rng: np.random.Generator) -> Array:
 
 
 def speckled(rng: np.random.Generator) -> Array:
-    """Crimson with pale specks."""
+    """Draw pale specks on crimson, (512, 512, 3)."""
     tint = _squash(1.5 * _noise(rng, steepness=1.6, coarsest=6))
     specks = _squash(6 * _noise(rng, steepness=1.4, coarsest=40) - 9)
     skin = _blend(tint, [(132, 24, 58), (186, 48, 84), (220, 96, 118)])
@@ -76,16 +70,7 @@ def speckled(rng: np.random.Generator) -> Array:
 
 
 def sample(texture: Array, y: Array, x: Array) -> Array:
-    """Values between the pixels of a texture, which repeats; bilinear.
-
-    Args:
-        texture: (512, 512, 3).
-        y: (h, w) px.
-        x: (h, w) px.
-
-    Returns:
-        (h, w, 3).
-    """
+    """Interpolate a tiled texture (512, 512, 3) at rows and columns (h, w), px of any range."""
     top, left = np.floor(y), np.floor(x)
     down, right = (y - top)[..., None], (x - left)[..., None]
     row, column = top.astype(np.intp) % SIZE, left.astype(np.intp) % SIZE

@@ -1,29 +1,91 @@
-"""DAVIS 2016 and 2017 as they are unpacked, and two folders of masks compared in their way."""
+"""DAVIS 2016 and 2017: the protocol, the data set's layout, and folders scored the same way.
+
+Source: Perazzi et al., CVPR 2016; Pont-Tuset et al., 2017. The numbers equal those of the toolkit,
+davis2017-evaluation.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rmnet.errors import ConfigError, MaskError
-from rmnet.evaluation.clip import Benchmark, EvaluationClip, ReadPrediction, Row
-from rmnet.evaluation.davis_protocol import (
-    SequenceScores,
-    Statistics,
-    average_objects,
-    evaluate_sequence,
+from rmnet.evaluation.clip import (
+    Benchmark,
+    EvaluationClip,
+    Row,
+    choose_clips,
+    images_in,
+    require_folders,
 )
-from rmnet.evaluation.files import choose_clips, folders_in, images_in, require_folder
+from rmnet.evaluation.statistics import SequenceScores, average_rows
 from rmnet.io import VOID, read_label_png
-from rmnet.metrics import LabelMap
+from rmnet.metrics import LabelMap, contour_accuracy, jaccard
 
-_STATISTICS = ("Mean", "Recall", "Decay")
 _LAYOUT = "a root with JPEGImages/480p, Annotations/480p and ImageSets/2017/val.txt, as DAVIS has"
+
+
+def evaluate_sequence(
+    labels: Sequence[LabelMap] | LabelMap,
+    truth: Sequence[LabelMap] | LabelMap,
+    *,
+    year: int = 2017,
+) -> SequenceScores:
+    """Score one sequence in J and F, without its first and last frame.
+
+    Scored are the objects of the truth's first frame, whatever their ids. An object missing from
+    the prediction counts as empty there; ids that only the prediction has are ignored.
+
+    Args:
+        labels: Predicted label maps, integers (T, H, W) or T of (H, W), T at least 3. The first
+            and the last are not read.
+        truth: True label maps, likewise; 0 background, 255 void.
+        year: 2017 scores object by object; 2016 scores all objects as one, with id 1.
+
+    Returns:
+        The scores, objects by ascending id.
+
+    Raises:
+        ConfigError: The year is another one, or the number of maps does not fit.
+        MaskError: The maps are not integers of one size, or the truth's first shows no object.
+    """
+    _check_year(year)
+    if len(labels) != len(truth) or len(truth) < 3:
+        raise ConfigError(
+            f"got {len(labels)} label maps for {len(truth)} true ones; accepted: one for each "
+            "frame, including the first and the last, and at least 3"
+        )
+    # Toolkit: counts from 1 to the first frame's highest id, and stops at predictions above it.
+    object_ids = _object_ids(truth[0])
+    if not object_ids:
+        raise MaskError(
+            "the truth's first frame shows no object; accepted: ids other than 0 and 255, which "
+            "is void. Read masks of 0 and 255 with rmnet.io.read_label_png"
+        )
+    scores, size = [], np.shape(truth[0])
+    for index in range(1, len(truth) - 1):
+        predicted, expected = np.asarray(labels[index]), np.asarray(truth[index])
+        for name, one in (("prediction", predicted), ("truth", expected)):
+            if one.dtype.kind not in "iu" or one.ndim != 2 or one.shape != size:
+                raise MaskError(
+                    f"the {name} of frame {index} is {one.dtype} of shape {one.shape}; accepted: "
+                    f"integers {size}, like the truth's first. Write labels.astype(np.int32)"
+                )
+        void = expected == VOID
+        if year == 2016:
+            pairs = [(predicted != 0, (expected != 0) & ~void)]
+        else:
+            pairs = [(predicted == i, expected == i) for i in object_ids]
+        void = void if void.any() else None
+        measures = (jaccard, contour_accuracy)
+        scores.append([[f(*pair, void=void) for pair in pairs] for f in measures])
+    region, contour = np.array(scores, dtype=np.float64).transpose(1, 2, 0)
+    return SequenceScores((1,) if year == 2016 else tuple(object_ids), region, contour)
 
 
 def open_davis(
@@ -34,82 +96,99 @@ def open_davis(
     resolution: str = "480p",
     clips: Sequence[str] | None = None,
 ) -> Benchmark:
-    """DAVIS in its own layout.
+    """Open DAVIS in its own layout.
 
     Args:
-        root: Holds JPEGImages/RESOLUTION/CLIP, Annotations/RESOLUTION/CLIP, and
-            ImageSets/YEAR/SPLIT.txt, a name a line, or as DAVIS 2016 came ImageSets/480p/SPLIT.txt.
-        year: 2017 scores object by object; 2016 takes all of them for one.
+        root: Folder of JPEGImages/RESOLUTION/CLIP, Annotations/RESOLUTION/CLIP, and
+            ImageSets/YEAR/SPLIT.txt, one clip per line (or that of DAVIS 2016 as published).
+        year: 2017 scores object by object; 2016 scores all objects as one.
         split: Name of the list of clips.
         resolution: Name of the folders, such as "480p" or "Full-Resolution".
-        clips: Names of the clips to run; None for all of the split.
+        clips: Names of the clips to run; None for the whole split.
 
     Returns:
-        The benchmark. A clip of which only the first mask is there (test-dev) is not scored.
+        The benchmark. Clips with only their first mask (test-dev) are tracked, but not scored.
 
     Raises:
-        ConfigError: another year, or files that the layout asks for are not there.
+        ConfigError: The year is another one, or files of the layout are missing.
     """
     _check_year(year)
-    root = require_folder(Path(root).expanduser(), layout=_LAYOUT)
+    root = Path(root).expanduser()
     images, masks = root / "JPEGImages" / resolution, root / "Annotations" / resolution
-    for folder in (images, masks):
-        require_folder(folder, layout=_LAYOUT)
-    names = choose_clips(_split(root, year, split), clips)
+    require_folders(images, masks, layout=_LAYOUT)
+    names = choose_clips(_read_split(root, year, split), clips)
     options = {"benchmark": "davis", "root": str(root.resolve()), "year": year, "split": split}
     options |= {"resolution": resolution, "clips": "all" if clips is None else names}
-    return Benchmark(
-        options,
-        [
-            _davis_clip(name, images_in(images / name), images_in(masks / name), year=year)
-            for name in names
-        ],
-        average_rows,
-    )
+    found = [_Clip(name, images_in(images / name), images_in(masks / name), year) for name in names]
+    return Benchmark(options, found, average_rows)
 
 
 def open_folders(predictions: str | Path, truth: str | Path, *, year: int = 2017) -> Benchmark:
-    """Two folders of clips, or two folders of PNGs, which are one clip.
+    """Open two folders of clips, or two folders of PNGs, which make one clip.
 
     Args:
-        predictions: Label PNGs; those of the first and last frame of a clip may be missing.
-        truth: Label PNGs, which say what clips, frames and objects there are.
-        year: As of `open_davis`.
+        predictions: Folder of label PNGs. Those of a clip's first and last frame may be missing.
+        truth: Folder of label PNGs, which define the clips, frames and objects.
+        year: See `open_davis`.
 
     Returns:
-        A benchmark whose images are the truth itself: its clips are to be scored, not tracked.
+        A benchmark for `compare_folders`. Its images are the true label PNGs.
 
     Raises:
-        ConfigError: another year, or there is no such folder.
+        ConfigError: The year is another one, or a folder does not exist.
     """
     _check_year(year)
-    layout = "a folder of label PNGs, or of folders of them"
-    predictions = require_folder(Path(predictions).expanduser(), layout=layout)
-    truth = require_folder(Path(truth).expanduser(), layout=layout)
-    names = folders_in(truth)
-    unmatched = [name for name in folders_in(predictions) if names and name not in names]
+    predictions, truth = Path(predictions).expanduser(), Path(truth).expanduser()
+    require_folders(predictions, truth, layout="a folder of label PNGs, or of folders of them")
+    names = _folders_in(truth)
+    unmatched = [name for name in _folders_in(predictions) if names and name not in names]
     if unmatched:
         warnings.warn(f"predictions without truth, not scored: {unmatched}", stacklevel=2)
     options = {"benchmark": "folder", "year": year, "truth": str(truth.resolve())}
     options["predictions"] = str(predictions.resolve())
-    folders = {name: (predictions / name, truth / name) for name in names}
-    folders = folders or {truth.resolve().name: (predictions, truth)}  # PNGs: one clip
     clips = []
-    for name, (predicted, expected) in folders.items():
-        annotations = images_in(expected)
-        clip = _davis_clip(name, annotations, annotations, year=year)
-        clips.append(replace(clip, predictions=predicted))
+    for folder in names or [""]:  # no folders: PNGs of one clip
+        maps, name = images_in(truth / folder), folder or truth.resolve().name
+        clips.append(_Clip(name, maps, maps, year, predictions=predictions / folder))
     return Benchmark(options, clips, average_rows)
 
 
-def average_rows(rows: Sequence[Row]) -> dict[str, float]:
-    """The seven numbers of DAVIS over all objects; none of no rows."""
-    if not rows:
-        return {}
-    return average_objects(
-        [Statistics(*(row[f"J-{name}"] for name in _STATISTICS)) for row in rows],
-        [Statistics(*(row[f"F-{name}"] for name in _STATISTICS)) for row in rows],
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class _Clip(EvaluationClip):
+    year: int
+
+    @property
+    def scored(self) -> bool:
+        # A single map is the given one, unless it is compared. A clip without any fails.
+        return len(self.annotations) != 1 or self.predictions is not None
+
+    def given(self) -> Mapping[int, LabelMap]:
+        if not self.annotations:
+            raise MaskError("the clip has no annotations; accepted: at least the first frame's PNG")
+        labels = read_label_png(self.annotations[0])
+        if self.year == 2016:
+            labels = np.where(labels == VOID, VOID, labels > 0).astype(np.uint8)
+        return {0: labels}
+
+    def score(self, predictions: Path) -> list[Row]:
+        names, expected = ([path.stem for path in x] for x in (self.images, self.annotations))
+        if names != expected:
+            strangers = sorted(set(names) ^ set(expected))
+            raise MaskError(
+                f"{len(names)} images have {len(expected)} annotations, and {strangers[:3]} have "
+                "no counterpart; accepted: one PNG per image, of the same name"
+            )
+        truth = [read_label_png(path) for path in self.annotations]
+        labels = list(truth)  # the first and the last are not scored, and need not exist
+        labels[1:-1] = [read_label_png(predictions / f"{name}.png") for name in names[1:-1]]
+        return evaluate_sequence(labels, truth, year=self.year).rows()
+
+    def zero_rows(self) -> list[Row]:
+        ids = [1]
+        with suppress(MaskError):  # which may be the reason of the failure
+            ids = _object_ids(self.given()[0]) or ids
+        zeros = np.zeros((len(ids), 1))
+        return SequenceScores(tuple(ids), zeros, zeros).rows()
 
 
 def _check_year(year: int) -> None:
@@ -117,89 +196,26 @@ def _check_year(year: int) -> None:
         raise ConfigError(f"year is {year!r}; accepted: 2016 or 2017. Write year=2017")
 
 
-def _split(root: Path, year: int, split: str) -> list[str]:
-    """Names of the clips of a split, in its order."""
-    files = [root / "ImageSets" / str(year) / f"{split}.txt"]
-    if year == 2016:  # as it came: a line a frame, /JPEGImages/480p/CLIP/00000.jpg /Annotations/...
-        files += [root / "ImageSets" / folder / f"{split}.txt" for folder in ("480p", "1080p")]
-    for file in files:
-        if file.is_file():
-            try:
-                text = file.read_text(encoding="utf-8")
-            except (OSError, ValueError) as error:
-                raise ConfigError(
-                    f"{str(file)!r} cannot be read: {error}; accepted: a name of a clip a line"
-                ) from error
-            lines = [line.split()[0] for line in text.splitlines() if line.strip()]
-            names = [line.split("/")[-2] if "/" in line else line for line in lines]
-            return list(dict.fromkeys(names))
-    raise ConfigError(
-        f"there is no {str(files[0])!r}; accepted: a file with a name of a clip a line. "
-        "Write --split, or split=..., for another list"
-    )
+def _object_ids(labels: LabelMap) -> list[int]:
+    return [int(i) for i in np.unique(labels) if i not in (0, VOID)]
 
 
-def _davis_clip(
-    name: str, images: tuple[Path, ...], annotations: tuple[Path, ...], *, year: int
-) -> EvaluationClip:
-    # test-dev comes with the first mask alone. A clip without any is scored, and fails.
-    has_truth = len(annotations) != 1 or images == annotations
-    return EvaluationClip(
-        name,
-        images,
-        given=partial(_given, annotations, year),
-        score=partial(_score, images, annotations, year) if has_truth else None,
-        zero=partial(_zero, annotations, year),
-    )
+def _folders_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
 
 
-def _given(annotations: Sequence[Path], year: int) -> Mapping[int, LabelMap]:
-    """The mask of the first frame; in 2016 all ids are one."""
-    if not annotations:
-        raise MaskError("the clip has no annotations; accepted: at least the first frame's PNG")
-    labels = read_label_png(annotations[0])
-    if year == 2016:
-        labels = np.where(labels == VOID, VOID, labels > 0).astype(np.uint8)
-    return {0: labels}
-
-
-def _score(
-    images: Sequence[Path], annotations: Sequence[Path], year: int, read: ReadPrediction
-) -> list[Row]:
-    names, expected = ([path.stem for path in paths] for paths in (images, annotations))
-    if names != expected:
-        strangers = sorted(set(names) ^ set(expected))
-        raise MaskError(
-            f"{len(names)} images have {len(expected)} annotations, and {strangers[:3]} have no "
-            "counterpart; accepted: a PNG an image, of the same name"
-        )
-    truth = [read_label_png(path) for path in annotations]
-    # The first and the last frame do not count, so nobody has to predict them.
-    labels = [*truth[:1], *(read(name) for name in names[1:-1]), *truth[1:][-1:]]
-    return _rows(evaluate_sequence(labels, truth, year=year))
-
-
-def _zero(annotations: Sequence[Path], year: int) -> list[Row]:
-    """A row of zeros for each object of the first mask; for one, if that cannot be read."""
-    ids: list[int] = []
-    if year == 2017:
-        try:
-            ids = [
-                i for i in np.unique(_given(annotations, year)[0]).tolist() if i not in (0, VOID)
-            ]
-        except MaskError:  # which may be why the clip failed
-            ids = []
-    zeros = np.zeros((len(ids) or 1, 1))
-    return _rows(SequenceScores(tuple(ids) or (1,), zeros, zeros))
-
-
-def _rows(scores: SequenceScores) -> list[Row]:
-    rows: list[Row] = []
-    for object_id, region, contour in zip(
-        scores.object_ids, scores.jaccard_statistics, scores.contour_statistics, strict=True
-    ):
-        row: Row = {"id": object_id, "J&F-Mean": (region.mean + contour.mean) / 2}
-        row |= {f"J-{name}": value for name, value in zip(_STATISTICS, region, strict=True)}
-        row |= {f"F-{name}": value for name, value in zip(_STATISTICS, contour, strict=True)}
-        rows.append(row)
-    return rows
+def _read_split(root: Path, year: int, split: str) -> list[str]:
+    """Return the names of the clips of a split, in its order."""
+    # 2016 was first published as lines of /JPEGImages/480p/CLIP/00000.jpg /Annotations/...
+    folders = ["2016", "480p", "1080p"] if year == 2016 else [str(year)]
+    files = [root / "ImageSets" / folder / f"{split}.txt" for folder in folders]
+    file = next((file for file in files if file.is_file()), files[0])
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{str(file)!r} cannot be read: {error}; accepted: a file with one name of a clip per "
+            "line. Write split=... (--split) for another list"
+        ) from error
+    lines = [line.split()[0] for line in text.splitlines() if line.strip()]
+    return list(dict.fromkeys(line.split("/")[-2] if "/" in line else line for line in lines))

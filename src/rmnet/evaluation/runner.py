@@ -1,4 +1,4 @@
-"""Run a benchmark, a clip at a time; a clip that fails is a result, not an end."""
+"""Run a benchmark clip by clip. A clip that fails is a result and does not end the run."""
 
 from __future__ import annotations
 
@@ -12,124 +12,88 @@ from typing import Any
 from rmnet.errors import RMNetError, VideoError
 from rmnet.evaluation.clip import Benchmark, ClipResult, EvaluationClip
 from rmnet.evaluation.record import Record
-from rmnet.io import read_label_png, write_label_png
-from rmnet.metrics import LabelMap
+from rmnet.io import write_label_png
 from rmnet.results import FrameSegmentation
 
-UNFINISHED = ".unfinished"  # folder of the clip that is being tracked, in the output
+_UNFINISHED = ".unfinished"  # folder of the clip that is being tracked
 
-# (list of images, masks by frame) -> results: RMNetSegmenter.stream with its options bound.
+# (images, masks by frame number) -> results: RMNetSegmenter.stream with its options bound.
 Track = Callable[[list[Path], dict[int, Any]], Generator[FrameSegmentation, None, None]]
 
 
-def run_benchmark(
-    benchmark: Benchmark,
-    track: Track,
-    *,
-    record: Record,
-    output: Path,
-    on_frame: Callable[[], object] = lambda: None,
-) -> Iterator[ClipResult]:
-    """Track and score the clips that are not recorded yet, and record each as it is done.
+def run_benchmark(benchmark: Benchmark, track: Track, *, record: Record) -> Iterator[ClipResult]:
+    """Track, score and record the clips that the record lacks.
 
-    The predictions of a clip appear in its folder when it is tracked to its end. Scored are these
-    files. A clip on which anything raises has its error recorded, J and F of 0, and is tried again
-    by the next run; interruptions (KeyboardInterrupt) are let through.
+    A clip's predictions appear in its folder, OUTPUT/FOLDER/CLIP, once it is tracked to its end,
+    and are scored from there. If anything raises on a clip, its error is recorded with J and F
+    of 0, and the next run tries it again. Interruptions (KeyboardInterrupt) are not caught.
 
     Args:
-        benchmark: What to run.
-        track: Gives the results of a clip.
-        record: Of the output.
-        output: Where predictions go, in the folder of the benchmark and a folder a clip.
-        on_frame: Called after every frame that was tracked.
+        benchmark: Benchmark to run.
+        track: Function that tracks a clip.
+        record: Record of the output folder.
 
     Yields:
-        A result a clip, in the benchmark's order, recorded ones too.
+        One result per clip in the benchmark's order, including those of earlier runs.
     """
     record.write()
     for clip in benchmark.clips:
-        folder = output / benchmark.folder / clip.name
+        folder = record.path.parent / benchmark.folder / clip.name
         result = record.get(clip.name)
         if result is None or not folder.is_dir():
-            result = _run_clip(clip, track, folder, output / UNFINISHED, on_frame)
+            result = _evaluate(clip, folder, track)
             record.add(result)
         yield result
 
 
 def compare_folders(benchmark: Benchmark, *, record: Record | None = None) -> Iterator[ClipResult]:
-    """Score predictions that are there already.
+    """Score existing predictions.
 
     Args:
-        benchmark: As `open_folders` gives it.
-        record: To record the results in, if any.
+        benchmark: Benchmark of `open_folders`.
+        record: Record for the results; None to write no file.
 
     Yields:
-        A result a clip; one that cannot be compared has its error, and J and F of 0.
+        One result per clip. A clip that cannot be compared has its error, and J and F of 0.
     """
     for clip in benchmark.clips:
-        result = _score_clip(clip, clip.predictions or Path(clip.name), None)
+        result = _evaluate(clip, clip.predictions or Path(clip.name), None)
         if record is not None:
             record.add(result)
         yield result
 
 
-def _run_clip(
-    clip: EvaluationClip,
-    track: Track,
-    folder: Path,
-    unfinished: Path,
-    on_frame: Callable[[], object],
-) -> ClipResult:
-    start = time.perf_counter()
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+def _evaluate(clip: EvaluationClip, folder: Path, track: Track | None) -> ClipResult:
+    """Track a clip if a function is given, and score the predictions in its folder."""
     try:
-        if not clip.images:
-            raise VideoError("the clip has no images; accepted: a folder of them")
-        unfinished.mkdir(parents=True)
-        _track_clip(clip, track, unfinished, on_frame)
-        seconds = (time.perf_counter() - start) / len(clip.images)
+        seconds = None if track is None else _track_into(folder, clip, track)
+        rows = clip.score(folder) if clip.scored else []
+    except Exception as error:  # any error: the other clips are still to be run
+        text = " ".join(str(error).split())
+        if not isinstance(error, RMNetError | OSError) or not text:
+            text = f"{type(error).__name__}: {text}"
+        rows = clip.zero_rows() if clip.scored else []
+        return ClipResult(clip.name, error=text, scored=clip.scored, objects=rows)
+    return ClipResult(clip.name, len(clip.images), seconds, scored=clip.scored, objects=rows)
+
+
+def _track_into(folder: Path, clip: EvaluationClip, track: Track) -> float:
+    """Write the predictions of a clip, whole or not at all; return the seconds a frame."""
+    if not clip.images:
+        raise VideoError("the clip has no images; accepted: a folder of them")
+    start, ids, kept = time.perf_counter(), set[int](), clip.kept
+    unfinished = folder.parent / _UNFINISHED
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by a run that was killed
+    unfinished.mkdir(parents=True)
+    try:
+        with closing(track(list(clip.images), dict(clip.given()))) as results:
+            for result in results:
+                ids.update(result.object_ids)
+                name = clip.images[result.index].stem
+                if not kept or name in kept:
+                    write_label_png(unfinished / f"{name}.png", result.labels, object_ids=ids)
         shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished.replace(folder)
-    except Exception as error:  # whatever it is, the other clips are still to be run
-        return _failed(clip, error)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return _score_clip(clip, folder, seconds)
-
-
-def _track_clip(
-    clip: EvaluationClip, track: Track, folder: Path, on_frame: Callable[[], object]
-) -> None:
-    given = dict(clip.given())
-    ids: set[int] = set()
-    with closing(track(list(clip.images), given)) as results:
-        for result in results:
-            ids.update(result.object_ids)
-            name = clip.images[result.index].stem
-            if not clip.asked or name in clip.asked:
-                write_label_png(folder / f"{name}.png", result.labels, object_ids=ids)
-            on_frame()
-
-
-def _score_clip(clip: EvaluationClip, folder: Path, seconds: float | None) -> ClipResult:
-    num_frames = len(clip.images)
-
-    def read(name: str) -> LabelMap:
-        return read_label_png(folder / f"{name}.png")
-
-    if clip.score is None:
-        return ClipResult(clip.name, [], num_frames, seconds, scored=False)
-    try:
-        return ClipResult(clip.name, clip.score(read), num_frames, seconds)
-    except Exception as error:  # as above
-        return _failed(clip, error)
-
-
-def _failed(clip: EvaluationClip, error: Exception) -> ClipResult:
-    text = " ".join(str(error).split())
-    if not isinstance(error, RMNetError | OSError) or not text:
-        text = f"{type(error).__name__}: {text}"
-    if clip.score is None:
-        return ClipResult(clip.name, error=text, scored=False)
-    return ClipResult(clip.name, clip.zero(), error=text)
+    return (time.perf_counter() - start) / len(clip.images)

@@ -1,30 +1,128 @@
-"""YouTube-VOS as it is unpacked."""
+"""YouTube-VOS: objects may appear later, and categories that training lacks are averaged apart.
+
+Source: Xu et al., "YouTube-VOS: A Large-Scale Video Object Segmentation Benchmark", 2018.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmnet.errors import ConfigError, MaskError
-from rmnet.evaluation.clip import Benchmark, EvaluationClip, ReadPrediction, Row
-from rmnet.evaluation.files import choose_clips, images_in, require_folder
-from rmnet.evaluation.youtube_vos_protocol import (
-    MetaObject,
-    ObjectScore,
-    first_masks,
-    read_meta,
-    score_objects,
-    summarise,
+from rmnet.evaluation.clip import (
+    Benchmark,
+    EvaluationClip,
+    Row,
+    choose_clips,
+    images_in,
+    require_folders,
 )
-from rmnet.io import read_label_png
+from rmnet.io import VOID, read_label_png
+from rmnet.metrics import LabelMap, contour_accuracy, jaccard
 
 _LAYOUT = "a root with valid/JPEGImages, valid/Annotations and valid/meta.json, as YouTube-VOS has"
-SUBMISSION = "Annotations"  # the folder that the evaluation server asks for
+_META = '{"videos": {name: {"objects": {"1": {"category": ..., "frames": ["00000", ...]}}}}}'
+_SUBMISSION = "Annotations"  # the folder that the evaluation server accepts
+
+
+@dataclass(frozen=True, slots=True)
+class MetaObject:
+    """One object in meta.json."""
+
+    category: str
+    frames: tuple[str, ...]  # names of its annotated frames, ascending; empty if not listed
+
+
+class ObjectScore(NamedTuple):
+    """Mean J and F of one object over its scored frames; None if there are none."""
+
+    jaccard: float | None  # in [0, 1]
+    contour_accuracy: float | None  # in [0, 1]
+    num_frames: int
+
+
+def first_masks(
+    annotations: Mapping[str, LabelMap], object_ids: Collection[int]
+) -> dict[str, dict[int, NDArray[np.bool_]]]:
+    """Return the first mask of each object: frame name -> id -> mask (H, W), frames ascending."""
+    masks: dict[str, dict[int, NDArray[np.bool_]]] = {}
+    missing = set(object_ids)
+    for name, labels in sorted(annotations.items()):
+        new = [i for i in np.unique(labels).tolist() if i in missing and i != VOID]
+        if new:
+            masks[name] = {i: labels == i for i in new}
+            missing -= set(new)
+    if missing:
+        raise MaskError(
+            f"no annotation shows the objects {sorted(missing)}; accepted: each in a PNG"
+        )
+    return masks
+
+
+def score_objects(
+    predictions: Mapping[str, LabelMap],
+    truth: Mapping[str, LabelMap],
+    objects: Mapping[int, MetaObject],
+) -> dict[int, ObjectScore]:
+    """Score each object in J and F, averaged over its frames after the first that shows it.
+
+    Args:
+        predictions: Label maps (H, W) by frame name, at least for the scored frames.
+        truth: True label maps (H, W) by frame name; 0 background, 255 void.
+        objects: Objects by id. Frames that they list and that have a true map are scored; all
+            frames with one if they list none.
+
+    Returns:
+        Id -> means.
+
+    Raises:
+        MaskError: The truth never shows an object, or a prediction is missing or of another size.
+    """
+    given = {i: name for name, masks in first_masks(truth, objects).items() for i in masks}
+    scores = {}
+    for object_id, one in objects.items():
+        pairs = []
+        for name in sorted(truth):
+            if name <= given[object_id] or (one.frames and name not in one.frames):
+                continue
+            if name not in predictions:
+                raise MaskError(f"frame {name!r} has no prediction; accepted: one per true map")
+            predicted, expected = predictions[name] == object_id, truth[name] == object_id
+            void = truth[name] == VOID
+            pairs.append([f(predicted, expected, void=void) for f in (jaccard, contour_accuracy)])
+        means = np.mean(pairs, axis=0).tolist() if pairs else (None, None)
+        scores[object_id] = ObjectScore(means[0], means[1], len(pairs))
+    return scores
+
+
+def summarise_youtube_vos(
+    scores: Iterable[tuple[str, ObjectScore]], *, unseen: Collection[str]
+) -> dict[str, float]:
+    """Average over objects, those of seen and unseen categories apart.
+
+    Args:
+        scores: Category and means of each object. Objects without scored frames are ignored.
+        unseen: Categories that training lacks.
+
+    Returns:
+        Overall, J-Seen, F-Seen, J-Unseen and F-Unseen. Overall is the mean of the others. The
+        numbers of a kind without objects are left out, also of Overall.
+    """
+    values: dict[str, list[float]] = {}
+    for category, score in sorted(scores, key=lambda pair: pair[0] in unseen):  # seen ones first
+        kind = "Unseen" if category in unseen else "Seen"
+        if score.jaccard is not None and score.contour_accuracy is not None:
+            values.setdefault(f"J-{kind}", []).append(score.jaccard)
+            values.setdefault(f"F-{kind}", []).append(score.contour_accuracy)
+    means = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
+    return {"Overall": sum(means.values()) / len(means), **means} if means else {}
 
 
 def open_youtube_vos(
@@ -34,120 +132,131 @@ def open_youtube_vos(
     unseen: str | Path | None = None,
     clips: Sequence[str] | None = None,
 ) -> Benchmark:
-    """YouTube-VOS in its own layout.
+    """Open YouTube-VOS in its own layout.
 
-    A video is scored if every frame that meta.json asks for is annotated. In the validation set
-    as it is published only the first frame of each object is: its predictions are for the
-    evaluation server.
+    A video is scored if every frame that meta.json lists is annotated. The public validation set
+    annotates only the first frame of each object: its predictions are for the evaluation server.
 
     Args:
-        root: Holds SPLIT/JPEGImages/VIDEO, SPLIT/Annotations/VIDEO and SPLIT/meta.json.
+        root: Folder of SPLIT/JPEGImages/VIDEO, SPLIT/Annotations/VIDEO and SPLIT/meta.json.
         split: Name of the folder: "valid", "train", ...
-        unseen: JSON file, a list of the categories that training does not have; None for all that
-            ROOT/train/meta.json lacks. Not needed where nothing is scored.
+        unseen: JSON file, a list of the categories that training lacks; None for all categories
+            that are not in ROOT/train/meta.json. Not needed if nothing is scored.
         clips: Names of the videos to run; None for all of meta.json.
 
     Raises:
-        ConfigError: files that the layout asks for are not there, or not of their form.
+        ConfigError: Files of the layout are missing or malformed.
     """
-    root = require_folder(Path(root).expanduser(), layout=_LAYOUT)
-    folder = require_folder(root / split, layout=_LAYOUT)
-    for name in ("JPEGImages", "Annotations"):
-        require_folder(folder / name, layout=_LAYOUT)
-    meta = read_meta(folder / "meta.json")
+    root = Path(root).expanduser()
+    images, masks = root / split / "JPEGImages", root / split / "Annotations"
+    require_folders(images, masks, layout=_LAYOUT)
+    meta = read_meta(root / split / "meta.json")
     names = choose_clips(list(meta), clips)
-    made = [_video(folder, name, meta[name]) for name in names]
-    categories = {one.category for video in meta.values() for one in video.values()}
-    scored = any(clip.score is not None for clip in made)
-    unseen_here = _unseen(root, unseen, categories) if scored else set[str]()
+    videos = [_Video(x, images_in(images / x), images_in(masks / x), meta[x]) for x in names]
+    unseen_here = set[str]()
+    if any(video.scored for video in videos):
+        unseen_here = _unseen_categories(root, unseen, _categories(meta))
     options = {"benchmark": "youtube-vos", "root": str(root.resolve()), "split": split}
     options |= {"unseen": sorted(unseen_here), "clips": "all" if clips is None else names}
-    return Benchmark(options, made, partial(_average, unseen_here), folder=SUBMISSION)
+    return Benchmark(options, videos, partial(_average_rows, unseen_here), folder=_SUBMISSION)
 
 
-def _unseen(root: Path, file: str | Path | None, categories: set[str]) -> set[str]:
-    """Of the categories those that training does not have."""
-    if file is None:
-        train = root / "train" / "meta.json"
-        if not train.is_file():
-            raise ConfigError(
-                f"which categories are unseen cannot be told without {str(train)!r}; accepted: "
-                "that file, or a JSON list of categories. Write --unseen FILE, or unseen=..."
-            )
-        seen = {one.category for video in read_meta(train).values() for one in video.values()}
-        return categories - seen
+def read_meta(path: str | Path) -> dict[str, dict[int, MetaObject]]:
+    """Read a meta.json: name of the video -> id -> object, both ascending."""
     try:
-        unseen = json.loads(Path(file).read_text(encoding="utf-8"))
+        videos = json.loads(Path(path).read_text(encoding="utf-8"))["videos"]
+        return {name: _read_objects(video["objects"]) for name, video in sorted(videos.items())}
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(
+            f"{str(path)!r} cannot be understood ({reason}); accepted: {_META}"
+        ) from error
+
+
+def _read_objects(objects: Mapping[str, Any]) -> dict[int, MetaObject]:
+    found = {}
+    for text, one in sorted(objects.items(), key=lambda pair: int(pair[0])):
+        frames = _names(one.get("frames", []))
+        if not 1 <= int(text) < 2**31:
+            raise ValueError(f"the object {text!r}")
+        found[int(text)] = MetaObject(str(one["category"]), tuple(sorted(frames)))
+    return found
+
+
+def _names(names: list[Any]) -> list[str]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("not a list of names")
+    return names
+
+
+def _categories(meta: Mapping[str, Mapping[int, MetaObject]]) -> set[str]:
+    return {one.category for video in meta.values() for one in video.values()}
+
+
+def _unseen_categories(root: Path, file: str | Path | None, categories: set[str]) -> set[str]:
+    """Return the categories that training lacks, by a JSON list or else by ROOT/train/meta.json."""
+    train = root / "train" / "meta.json"
+    if file is None and train.is_file():
+        return categories - _categories(read_meta(train))
+    if file is None:
+        raise ConfigError(
+            f"the unseen categories cannot be determined without {str(train)!r}; accepted: that "
+            "file, or a JSON list of categories. Write --unseen FILE, or unseen=..."
+        )
+    try:
+        return categories & set(_names(json.loads(Path(file).read_text(encoding="utf-8"))))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
-            f"{str(file)!r} cannot be read: {error}; accepted: a JSON list"
+            f'{str(file)!r} cannot be read: {error}; accepted: a JSON list such as ["ape", "box"]'
         ) from error
-    if not isinstance(unseen, list) or not all(isinstance(one, str) for one in unseen):
-        raise ConfigError(
-            f'{str(file)!r} holds no list of names; accepted: a JSON list such as ["ape", "box"]'
-        )
-    return categories & set(unseen)
 
 
-def _video(folder: Path, name: str, objects: Mapping[int, MetaObject]) -> EvaluationClip:
-    images = images_in(folder / "JPEGImages" / name)
-    annotations = images_in(folder / "Annotations" / name)
-    listed = frozenset(frame for one in objects.values() for frame in one.frames)
-    asked = listed or frozenset(path.stem for path in images)
-    # Without lists of frames: masks of more frames than there are objects are not only first ones.
-    annotated = frozenset(path.stem for path in annotations)
-    has_truth = listed <= annotated if listed else len(annotated) > len(objects)
-    return EvaluationClip(
-        name,
-        images,
-        given=partial(_given, images, annotations, objects, asked),
-        score=partial(_score, annotations, objects) if has_truth else None,
-        zero=partial(_zero, objects),
-        asked=asked,
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class _Video(EvaluationClip):
+    objects: Mapping[int, MetaObject]
 
+    @property
+    def kept(self) -> frozenset[str]:
+        return frozenset(name for one in self.objects.values() for name in one.frames)
 
-def _given(
-    images: Sequence[Path],
-    annotations: Sequence[Path],
-    objects: Mapping[int, MetaObject],
-    asked: Collection[str],
-) -> dict[int, dict[int, NDArray[np.bool_]]]:
-    """Masks by the number of their frame: of each object the first."""
-    numbers = {path.stem: number for number, path in enumerate(images)}
-    strangers = sorted({*asked, *(path.stem for path in annotations)} - set(numbers))
-    if strangers:
-        raise MaskError(
-            f"meta.json or the annotations have the frames {strangers[:3]}, which have no image; "
-            "accepted: frames that are in JPEGImages"
-        )
-    maps = {path.stem: read_label_png(path) for path in annotations}
-    return {numbers[name]: masks for name, masks in first_masks(maps, objects).items()}
+    @property
+    def scored(self) -> bool:
+        if self.kept:
+            return self.kept <= {path.stem for path in self.annotations}
+        # More annotated frames than objects: not only the first frame of each.
+        return len(self.annotations) > len(self.objects)
 
+    def given(self) -> dict[int, dict[int, NDArray[np.bool_]]]:
+        numbers = {path.stem: number for number, path in enumerate(self.images)}
+        maps = {path.stem: read_label_png(path) for path in self.annotations}
+        strangers = sorted({*self.kept, *maps} - set(numbers))
+        if strangers:
+            raise MaskError(
+                f"meta.json or the annotations have the frames {strangers[:3]}, which have no "
+                "image; accepted: frames of JPEGImages"
+            )
+        return {numbers[name]: masks for name, masks in first_masks(maps, self.objects).items()}
 
-def _score(
-    annotations: Sequence[Path], objects: Mapping[int, MetaObject], read: ReadPrediction
-) -> list[Row]:
-    truth = {path.stem: read_label_png(path) for path in annotations}
-    frames = {frame for one in objects.values() for frame in one.frames} or set(truth)
-    predictions = {name: read(name) for name in sorted(frames & set(truth))}
-    scores = score_objects(predictions, truth, objects)
-    return [_row(i, objects[i].category, score) for i, score in scores.items()]
+    def score(self, predictions: Path) -> list[Row]:
+        truth = {path.stem: read_label_png(path) for path in self.annotations}
+        names = self.kept & set(truth) or truth
+        labels = {name: read_label_png(predictions / f"{name}.png") for name in sorted(names)}
+        scores = score_objects(labels, truth, self.objects)
+        return [_row(i, self.objects[i].category, score) for i, score in scores.items()]
 
-
-def _zero(objects: Mapping[int, MetaObject]) -> list[Row]:
-    return [_row(i, one.category, ObjectScore(0.0, 0.0, 0)) for i, one in objects.items()]
+    def zero_rows(self) -> list[Row]:
+        zero = ObjectScore(0.0, 0.0, 0)
+        return [_row(i, one.category, zero) for i, one in self.objects.items()]
 
 
 def _row(object_id: int, category: str, score: ObjectScore) -> Row:
-    region, contour = score.jaccard, score.contour_accuracy
+    region, contour, num_frames = score
     both = None if region is None or contour is None else (region + contour) / 2
     row: Row = {"id": object_id, "category": category, "J&F-Mean": both}
-    return {**row, "J-Mean": region, "F-Mean": contour, "frames": score.num_frames}
+    return {**row, "J-Mean": region, "F-Mean": contour, "frames": num_frames}
 
 
-def _average(unseen: Collection[str], rows: Sequence[Row]) -> dict[str, float]:
-    scores = [
-        (row["category"], ObjectScore(row["J-Mean"], row["F-Mean"], row["frames"])) for row in rows
-    ]
-    return summarise(scores, unseen=unseen)
+def _average_rows(unseen: Collection[str], rows: Sequence[Row]) -> dict[str, float]:
+    names = ("J-Mean", "F-Mean", "frames")
+    scores = [(row["category"], ObjectScore(*(row[name] for name in names))) for row in rows]
+    return summarise_youtube_vos(scores, unseen=unseen)

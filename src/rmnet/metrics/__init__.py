@@ -1,4 +1,4 @@
-"""How good masks are: region similarity, contour accuracy, and their mean over a video."""
+"""Quality of masks: region similarity J, contour accuracy F, and mean J over a video."""
 
 from rmnet.metrics.measures import LabelMap, contour_accuracy, jaccard, mean_jaccard
 
