@@ -1,9 +1,9 @@
-"""Random 3x3 convolutions with the native CPU op, against PyTorch's in float64.
+"""Compare random 3x3 convolutions of the native CPU op with PyTorch's in float64.
 
     python tests/fuzz_conv3x3.py OP.so [CASES] [SEED]
 
-Not a test by itself: test_sanitizers.py runs it over an op built with AddressSanitizer, where
-tensors that are exactly as large as they must be make every read outside an error.
+Not a test itself: test_sanitizers.py runs it on an op built with AddressSanitizer. The tensors are
+exactly as large as they need to be, so every out-of-bounds read is an error.
 """
 
 import sys
@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 INSTRUCTION_SETS = ("best", "avx512", "avx2", "portable")
-TOLERANCE = 4e-5  # of numbers whose deviation is about 1
+TOLERANCE = 4e-5  # for values with a standard deviation of about 1
 
 
 def main(library: str, cases: int = 200, seed: int = 0) -> None:
@@ -70,14 +70,14 @@ def random_arguments(generator):
 
 
 def laid_out(images, layout):
-    """As they are, channels-last (likeliest), or a crop of larger ones that are."""
+    """Return the images as they are, or channels-last (likeliest), or as a channels-last crop."""
     if layout == 0:
         return images
     if layout != 1:
         return images.contiguous(memory_format=torch.channels_last)
     b, c, h, w = images.shape
     larger = images.new_full((b, h + 2, w + 1, c), torch.nan).permute(0, 3, 1, 2)
-    larger[:, :, 2:, 1:] = images  # up to the last pixel, beyond which there is nothing
+    larger[:, :, 2:, 1:] = images  # the crop ends where the storage ends
     return larger[:, :, 2:, 1:]
 
 

@@ -1,9 +1,9 @@
-"""Random inverted residual blocks with the native CPU op, against PyTorch's in float64.
+"""Compare random inverted residual blocks of the native CPU op with PyTorch's in float64.
 
     python tests/fuzz_inverted_residual.py OP.so [CASES] [SEED]
 
-Not a test by itself: test_sanitizers.py runs it over an op built with AddressSanitizer, where
-tensors that are exactly as large as they must be make every read outside an error.
+Not a test itself: test_sanitizers.py runs it on an op built with AddressSanitizer. The tensors are
+exactly as large as they need to be, so every out-of-bounds read is an error.
 """
 
 import sys
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from fuzz_conv3x3 import INSTRUCTION_SETS, integer, laid_out
 
-TOLERANCE = 1e-5  # of the largest value
+TOLERANCE = 1e-5  # relative to the largest value
 
 
 def main(library: str, cases: int = 200, seed: int = 0) -> None:
@@ -56,7 +56,7 @@ def random_arguments(generator):
     kernel, stride = (3, 5)[integer(generator, 0, 1)], integer(generator, 1, 2)
     h, w = integer(generator, 1, 13), integer(generator, 1, 30)
     expands, residual = integer(generator, 0, 3) > 0, integer(generator, 0, 1) > 0
-    if integer(generator, 0, 15) == 0:  # more panels than a ring takes at a time
+    if integer(generator, 0, 15) == 0:  # more panels than fit into a ring at a time
         expanded, w, h = integer(generator, 200, 350), integer(generator, 90, 130), 4
     if not expands:
         expanded = channels

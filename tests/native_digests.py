@@ -1,8 +1,8 @@
-"""Print the SHA-256 of what the native ops return for fixed inputs, a line a case.
+"""Print the SHA-256 of the native ops' results for fixed inputs, one line per case.
 
-The same binary prints the same lines on the same machine, whatever torch it runs with; .ci/run
-compares two. Needs torch, NumPy and rmnet, not what else rmnet depends on. Which binary and torch
-it was goes to stderr; exits with 1 if the native op is not there.
+On one machine, one binary prints the same lines with every version of torch; .ci/run compares two.
+Needs torch, NumPy and rmnet, but not rmnet's other dependencies. The binary and torch's version go
+to stderr. Exits with 1 if the native op is missing.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import sys
 import numpy as np
 import torch
 
-from rmnet.ops import conv3x3, extension, inverted_residual, pack, regional_read_native
+from rmnet.ops import BINARIES, conv3x3, inverted_residual, pack, problem, regional_read_native
 
 OBJECTS, FRAMES, HEIGHT, WIDTH = 3, 4, 12, 17
-THREADS = 2  # who adds up what depends on it
+THREADS = 2  # the order of summation depends on it
 WIDTHS = {"released": (128, 512), "small": (64, 192), "odd": (7, 10)}
 CONVOLUTIONS = {"wide": (256, 128), "odd": (37, 45)}
 BLOCKS = {"wide": (80, 480, 112, 3, 2), "odd": (37, 70, 37, 5, 1)}  # widths, kernel, stride
@@ -25,7 +25,7 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 def random_boxes(generator, *shape):
-    """(*shape, 4) int32: any box inside the grid, empty ones too."""
+    """Return boxes (*shape, 4) int32 inside the grid, some of them empty."""
     x = np.sort(generator.integers(0, WIDTH + 1, (*shape, 2)))
     y = np.sort(generator.integers(0, HEIGHT + 1, (*shape, 2)))
     boxes = np.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], axis=-1)
@@ -33,7 +33,7 @@ def random_boxes(generator, *shape):
 
 
 def random_arguments(generator, key_width, value_width, dtype):
-    """Numbers of NumPy's, whose generators stay the same, in torch's `dtype`."""
+    """Return arguments of a read, drawn with NumPy, whose generators are stable across versions."""
 
     def numbers(*shape):
         return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32)).to(dtype)
@@ -49,7 +49,7 @@ def random_arguments(generator, key_width, value_width, dtype):
 
 
 def digest(tensor):
-    """Of its bytes, whatever the dtype."""
+    """Return the SHA-256 of the tensor's bytes, for any dtype."""
     return hashlib.sha256(tensor.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
@@ -85,10 +85,10 @@ def compute_block(generator, channels, expanded, out_channels, kernel, stride, i
 
 
 def main():
-    problem = extension.problem("cpu")
-    if problem is not None:
-        sys.exit(f"{problem}")
-    sys.stderr.write(f"torch {torch.__version__}, {extension.BINARIES[0].path}\n")
+    not_loaded = problem("cpu")
+    if not_loaded is not None:
+        sys.exit(not_loaded)
+    sys.stderr.write(f"torch {torch.__version__}, {BINARIES[0].path}\n")
     torch.set_num_threads(THREADS)
     for widths, dtype, semantics, instruction_set in itertools.product(
         WIDTHS, DTYPES, ("zeroed", "excluded"), ("best", "portable")
@@ -97,7 +97,7 @@ def main():
         arguments = random_arguments(
             np.random.default_rng(0), key_width, value_width, DTYPES[dtype]
         )
-        readout = regional_read_native.regional_read_native(
+        readout = regional_read_native(
             **arguments,
             semantics=semantics,
             scale=key_width**-0.5,

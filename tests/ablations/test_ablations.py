@@ -1,4 +1,4 @@
-"""What the paper's ablations switch: each changes what it says, and nothing else."""
+"""The paper's ablations as settings: each changes what it names, and nothing else."""
 
 import dataclasses
 import inspect
@@ -8,16 +8,18 @@ import pytest
 import torch
 
 import reference
-import rmnet.tracking.step
 import tiny
 from rmnet import MemoryPolicy, RMNetConfig
 from rmnet.ablations import best_match, best_match_read
-from rmnet.config import USE_FIELDS
+from rmnet.config import NetworkUse
 from rmnet.errors import ConfigError
 from rmnet.geometry.regions import mask_boxes, pixel_to_cell_boxes
 from rmnet.ops import regional_read
+from rmnet.runtime import executor
 
-WHOLE = [0, 0, 6, 4]  # cells of a frame of tiny.clip()
+WHOLE = [0, 0, 6, 4]  # the whole frame of tiny.clip(), in cells
+
+USE_FIELDS = {field.name for field in dataclasses.fields(NetworkUse)}
 
 
 @pytest.fixture
@@ -32,11 +34,11 @@ def clip():
 
 @pytest.fixture
 def reads(monkeypatch):
-    """Every read of a session: its name, its arguments, its result."""
+    """The name, arguments and result of every read of a session."""
     seen = []
 
     def watch(name):
-        function = getattr(rmnet.tracking.step, name)
+        function = getattr(executor, name)
 
         def watched(*args, **options):
             result = function(*args, **options)
@@ -46,7 +48,7 @@ def reads(monkeypatch):
             seen.append((name, given, result.clone()))
             return result
 
-        monkeypatch.setattr(rmnet.tracking.step, name, watched)
+        monkeypatch.setattr(executor, name, watched)
 
     watch("regional_read")
     watch("best_match_read")
@@ -84,15 +86,15 @@ def assert_as_the_loops(reads):
         assert np.abs(got.numpy() - want).max() <= 1e-5
 
 
-def test_nothing_switched_gives_the_same_bits(segmenter, clip):
+def test_unchanged_settings_give_the_same_bits(segmenter, clip):
     fields = {name: getattr(tiny.CONFIG, name) for name in USE_FIELDS}
     assert fields["memory_region"] == "mask"
     assert fields["search_region"] == "warped"
     assert_same(results(segmenter, clip), results(segmenter.with_config(**fields), clip))
 
 
-def test_the_memory_region_switched_off_is_the_whole_frame(segmenter, clip, reads):
-    # Boxes of the search are of the masks found so far, so they are compared in the first step.
+def test_switching_off_the_memory_region_gives_the_whole_frame(segmenter, clip, reads):
+    # Search boxes depend on the masks found so far, so they are compared in the first step.
     first = (clip[0][:2], clip[1])
     results(segmenter, first)
     (_, regional, _), *_ = reads
@@ -110,11 +112,11 @@ def test_with_a_threshold_the_memory_sees_masks_instead_of_probabilities(segment
     for threshold in (None, 0.3):
         chosen = segmenter.with_config(memory_threshold=threshold)
         masks = remembered[threshold] = []
-        encoder = chosen._inference.network.memory_encoder
+        encoder = chosen._inference.memory_encoder
         hook = encoder.register_forward_hook(lambda _, given, __, masks=masks: masks.append(given))
         results(chosen, (clip[0][:3], clip[1]))
         hook.remove()
-    # Two objects in two steps; in the first step only the given masks are there.
+    # Two objects in two steps; the first step remembers only the given masks.
     assert len(remembered[None]) == len(remembered[0.3]) == 4
     for number, ((_, soft, _), (_, cut, _)) in enumerate(
         zip(remembered[None], remembered[0.3], strict=True)
@@ -123,7 +125,7 @@ def test_with_a_threshold_the_memory_sees_masks_instead_of_probabilities(segment
         assert torch.equal(cut, soft) == (number < 2)
 
 
-def test_the_query_region_switched_off_is_the_whole_frame(segmenter, clip, reads):
+def test_switching_off_the_query_region_gives_the_whole_frame(segmenter, clip, reads):
     first = (clip[0][:2], clip[1])
     results(segmenter, first)
     (_, regional, _), *_ = reads
@@ -138,7 +140,7 @@ def test_the_query_region_switched_off_is_the_whole_frame(segmenter, clip, reads
     assert_as_the_loops(reads)
 
 
-def test_both_switched_off_is_a_dense_read(segmenter, clip, reads):
+def test_switching_off_both_regions_gives_a_dense_read(segmenter, clip, reads):
     results(segmenter.with_config(memory_region="frame", search_region="frame"), clip)
     for _, given, got in reads:
         key, value = (given[k].double().flatten(1, 3) for k in ("memory_key", "memory_value"))
@@ -178,7 +180,7 @@ def test_the_flow_moves_the_warped_region_and_only_widens_the_union(segmenter, c
     }
 
 
-def test_the_best_match_is_looked_for_in_the_whole_frame(segmenter, clip, reads):
+def test_the_best_match_is_searched_for_in_the_whole_frame(segmenter, clip, reads):
     calls = flow_calls(segmenter)
     results(segmenter.with_config(search_region="best_match"), clip)
     assert calls == []
@@ -189,7 +191,7 @@ def test_the_best_match_is_looked_for_in_the_whole_frame(segmenter, clip, reads)
 
 
 def read_input(*, dtype=torch.float32, seed=0):
-    """Three objects, two frames of 4 x 5 cells; an empty region and an absent frame among them."""
+    """Return three objects in two frames of 4 x 5 cells, one never seen and one absent at first."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
@@ -208,9 +210,9 @@ def read_input(*, dtype=torch.float32, seed=0):
 
 @pytest.mark.parametrize("semantics", ["zeroed", "excluded"])
 @pytest.mark.parametrize("scores_at_a_time", [1, 1 << 21])
-def test_the_best_match_read_is_that_of_a_loop(semantics, scores_at_a_time, monkeypatch):
+def test_the_best_match_read_equals_a_loop(semantics, scores_at_a_time, monkeypatch):
     monkeypatch.setattr(best_match, "SCORES_AT_A_TIME", scores_at_a_time)
-    monkeypatch.setattr(best_match, "KERNEL_SIGMA", 1.5)  # that 4 x 5 cells may differ
+    monkeypatch.setattr(best_match, "KERNEL_SIGMA", 1.5)  # so small that 4 x 5 cells differ
     given = read_input()
     got = best_match_read(**given, semantics=semantics, scale=0.5)
     numbers = {name: tensor.numpy() for name, tensor in given.items()}
@@ -221,7 +223,7 @@ def test_the_best_match_read_is_that_of_a_loop(semantics, scores_at_a_time, monk
 
 @pytest.mark.parametrize("semantics", ["zeroed", "excluded"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_kernel_without_end_leaves_the_regional_read(semantics, dtype, monkeypatch):
+def test_an_endless_kernel_gives_the_regional_read(semantics, dtype, monkeypatch):
     monkeypatch.setattr(best_match, "KERNEL_SIGMA", 1e6)
     given = read_input(dtype=dtype)
     got = best_match_read(**given, semantics=semantics, scale=0.5)
@@ -240,7 +242,7 @@ def test_the_semantics_of_the_read_can_be_chosen(segmenter, clip, reads, semanti
     results(segmenter.with_config(read=semantics), clip)
     assert {given["semantics"] for _, given, _ in reads} == {semantics}
     assert_as_the_loops(reads)
-    # What is told apart: a cell outside its region takes a share of the softmax, or none.
+    # The difference: a cell outside its region takes a share of the softmax, or none.
     _, given, got = reads[-1]
     other = {"zeroed": "excluded", "excluded": "zeroed"}[semantics]
     assert not torch.allclose(got, regional_read(**given | {"semantics": other}), atol=1e-3)
@@ -277,7 +279,7 @@ def test_the_margin_widens_both_regions(segmenter, clip, reads):
         assert boxes_of(reads, "memory_boxes") == [pixel_to_cell_boxes(want)[:, None].tolist()]
 
 
-def test_an_object_of_fewer_pixels_than_the_minimum_is_looked_for_everywhere(segmenter, clip):
+def test_an_object_below_the_minimum_is_searched_for_everywhere(segmenter, clip):
     frames, labels = clip
     area = np.count_nonzero(labels == 3)
     for pixels, whole in ((area, False), (area + 1, True)):
@@ -294,7 +296,8 @@ def test_changing_the_use_shares_the_weights_and_leaves_the_segmenter_alone(segm
     assert segmenter.config == tiny.CONFIG
     for name in ("_network", "_inference"):
         networks = (getattr(one, name) for one in (other, segmenter))
-        ours, theirs = (getattr(one, "network", one).parameters() for one in networks)
+        ours, theirs = (list(one.modules())[1:] for one in networks)
+        assert ours
         assert all(a is b for a, b in zip(ours, theirs, strict=True))
     results(other, clip)
     assert_same(results(segmenter, clip), before)
@@ -318,21 +321,21 @@ def test_a_changed_use_is_saved(segmenter, tmp_path):
         ({"phi": 4, "eta": 10}, "with_config got eta, phi; accepted"),
     ],
 )
-def test_a_use_that_makes_no_sense_is_named(segmenter, fields, message):
+def test_invalid_settings_are_named(segmenter, fields, message):
     with pytest.raises(ConfigError, match=message):
         segmenter.with_config(**fields)
 
 
 @pytest.mark.parametrize("region", ["previous", "best_match", "frame"])
-def test_a_flow_function_that_nobody_would_call_is_refused(segmenter, region):
+def test_an_unused_flow_function_is_refused(segmenter, region):
     chosen = segmenter.with_config(search_region=region)
-    with pytest.raises(ConfigError, match=f"flow is a function, but search_region is '{region}'"):
+    with pytest.raises(ConfigError, match=f"flow is a function, but search_region '{region}'"):
         chosen.start(flow=lambda *_: None)
     chosen.start(flow="none")
 
 
-def test_every_field_is_of_the_use_or_of_the_weights():
-    shapes = {field.name for field in dataclasses.fields(RMNetConfig)} - set(USE_FIELDS)
+def test_every_field_belongs_to_the_use_or_to_the_weights():
+    shapes = {field.name for field in dataclasses.fields(RMNetConfig)} - USE_FIELDS
     assert shapes == {
         "backbone", "stem_width", "stage_widths", "stage_depths", "key_width", "value_width",
         "decoder_widths", "flow_widths", "tied_encoders", "others_input",

@@ -1,4 +1,4 @@
-"""RAFT as a flow function: sizes, order and sign; its weights are random here."""
+"""RAFT as a flow function, with random weights: sizes, order and sign."""
 
 import numpy as np
 import pytest
@@ -27,11 +27,11 @@ def test_the_flow_has_the_frames_size(weights, size):
     assert field.isfinite().all()
 
 
-def test_it_is_torchvisions_from_the_current_frame_to_the_previous(weights):
+def test_the_flow_is_torchvisions_from_the_current_frame_to_the_previous(weights):
     frames = np.random.default_rng(0).integers(0, 256, (2, 128, 136, 3), dtype=np.uint8)
     network = optical_flow.raft_small(weights=None).eval()
     network.load_state_dict(torch.load(weights, weights_only=True))
-    # torchvision's own preset: [0, 1], then mean and standard deviation of a half.
+    # torchvision's preset: scale to [0, 1], then normalise with mean and deviation 0.5.
     images = [torch.from_numpy(f).permute(2, 0, 1)[None] / 255 * 2 - 1 for f in frames]
     with torch.inference_mode():
         want = network(*images, num_flow_updates=2)[-1][0]
@@ -40,13 +40,13 @@ def test_it_is_torchvisions_from_the_current_frame_to_the_previous(weights):
     assert not torch.allclose(got, raft_flow(weights, size="small", updates=2)(*frames[::-1]))
 
 
-def test_a_session_takes_it(weights):
+def test_a_session_accepts_it(weights):
     frames, labels = tiny.clip(num_frames=2)
     found = list(tiny.segmenter().stream(frames, labels, flow=raft_flow(weights, size="small")))
     assert found[1].regions.shape == (2, 4)
 
 
-def test_weights_that_are_not_there_or_not_raft_are_named(weights, tmp_path, monkeypatch):
+def test_missing_weights_and_those_of_another_network_are_named(weights, tmp_path, monkeypatch):
     with pytest.raises(WeightsNotFoundError, match=r"there is no file 'raft\.pth'.*C_T_V2"):
         raft_flow("raft.pth")
     with pytest.raises(WeightsError, match=r"is no state dict of torchvision's raft_large"):
@@ -64,6 +64,6 @@ def test_weights_that_are_not_there_or_not_raft_are_named(weights, tmp_path, mon
 
 
 @pytest.mark.parametrize("options", [{"size": "huge"}, {"updates": 0}, {"updates": True}])
-def test_options_that_make_no_sense_are_refused(weights, options):
+def test_invalid_options_are_refused(weights, options):
     with pytest.raises(ConfigError, match=f"{next(iter(options))} is"):
         raft_flow(weights, **{"size": "small", **options})

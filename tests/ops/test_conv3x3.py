@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from readers import INSTRUCTION_SETS
-from rmnet.ops import extension
-from rmnet.ops.conv3x3 import conv3x3, conv3x3_obstacle, fits
+from rmnet.ops import backend, extension
+from rmnet.ops.conv3x3 import conv3x3, conv3x3_obstacle, fits_conv3x3
 from rmnet.runtime.convolution import Convolution
 
 convolution = sys.modules["rmnet.ops.conv3x3"]  # the package gives the function of that name
@@ -325,21 +325,21 @@ def test_a_1x1_convolution_is_a_product_whatever_the_layout(layout):
     ],
 )
 def test_other_convolutions_do_not_fit(changed):
-    assert not fits(nn.Conv2d(8, 8, **{"kernel_size": 3, "padding": 1, **changed}))
+    assert not fits_conv3x3(nn.Conv2d(8, 8, **{"kernel_size": 3, "padding": 1, **changed}))
 
 
 @pytest.mark.parametrize("padding", [1, "same"])
 def test_3x3_convolutions_fit(padding):
-    assert fits(nn.Conv2d(8, 8, 3, padding=padding))
+    assert fits_conv3x3(nn.Conv2d(8, 8, 3, padding=padding))
 
 
 # --- Who serves --------------------------------------------------------------------------------
 
 
 def test_it_serves_wide_float32_convolutions_on_a_cpu(monkeypatch):
-    monkeypatch.setattr(convolution, "problem", lambda _: None)
-    monkeypatch.setattr(convolution, "instruction_set", lambda: "avx2")
-    monkeypatch.setattr(convolution, "BACKEND", "auto")
+    monkeypatch.setattr(backend, "problem", lambda _: None)
+    monkeypatch.setattr(backend, "instruction_set", lambda: "avx2")
+    monkeypatch.setattr(backend, "BACKEND", "auto")
     fewest = convolution.FEWEST_CHANNELS
     assert conv3x3_obstacle(CPU, torch.float32, fewest, fewest) is None
     for device, dtype, widths, reason in (
@@ -349,19 +349,19 @@ def test_it_serves_wide_float32_convolutions_on_a_cpu(monkeypatch):
         (CPU, torch.float32, (3, 256), "3 to 256 channels; native from"),
     ):
         assert reason in conv3x3_obstacle(device, dtype, *widths)
-    monkeypatch.setattr(convolution, "instruction_set", lambda: "portable")
+    monkeypatch.setattr(backend, "instruction_set", lambda: "portable")
     assert "without AVX2" in conv3x3_obstacle(CPU, torch.float32, 256, 256)
-    monkeypatch.setattr(convolution, "problem", lambda _: "rmnet._C was not built")
+    monkeypatch.setattr(backend, "problem", lambda _: "rmnet._C was not built")
     assert conv3x3_obstacle(CPU, torch.float32, 256, 256) == "rmnet._C was not built"
 
 
 def test_the_backend_can_be_forced_where_there_is_an_operator(monkeypatch):
-    monkeypatch.setattr(convolution, "problem", lambda _: None)
-    monkeypatch.setattr(convolution, "instruction_set", lambda: "portable")
-    monkeypatch.setattr(convolution, "BACKEND", "native")
+    monkeypatch.setattr(backend, "problem", lambda _: None)
+    monkeypatch.setattr(backend, "instruction_set", lambda: "portable")
+    monkeypatch.setattr(backend, "BACKEND", "native")
     assert conv3x3_obstacle(CPU, torch.float32, 2, 2) is None
     assert conv3x3_obstacle(torch.device("cuda"), torch.float32, 256, 256) is not None
-    monkeypatch.setattr(convolution, "BACKEND", "pytorch")
+    monkeypatch.setattr(backend, "BACKEND", "pytorch")
     assert conv3x3_obstacle(CPU, torch.float32, 256, 256) == "RMNET_BACKEND is 'pytorch'"
 
 
@@ -369,32 +369,23 @@ def test_the_backend_can_be_forced_where_there_is_an_operator(monkeypatch):
 
 
 @needs_native_op
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"x": torch.zeros(20, 9, 13)}, r"x is \(20, 9, 13\); accepted .* \(B, 20, H, W\)"),
-        ({"x": torch.zeros(1, 21, 9, 13)}, r"x is \(1, 21, 9, 13\); accepted .* \(B, 20, H, W\)"),
-        ({"x": torch.zeros(1, 20, 9, 13).half()}, r"x is torch.float16 on cpu; accepted: .*conv2d"),
-        ({"x": torch.zeros(1, 20, 9, 13, device="meta")}, "x is torch.float32 on meta; accepted"),
-        ({"x": torch.zeros(1, 20, 9, 13, requires_grad=True)}, r"x wants a gradient; .*no_grad"),
-        ({"weight": torch.zeros(40, 20, 1, 1)}, r"weight is .*1\); accepted: \(K, C, 3, 3\)"),
-        ({"weight": torch.zeros(20, 3, 3)}, r"weight is .*; accepted: \(K, C, 3, 3\)"),
-        ({"weight": torch.zeros(0, 20, 3, 3)}, r"weight is .*; accepted: \(K, C, 3, 3\)"),
-        ({"weight": torch.zeros(40, 20, 3, 3).double()}, "weight is torch.float64 on cpu; accep"),
-        ({"scale": torch.zeros(64)}, r"scale is \(64,\); accepted: \(40,\)"),
-        ({"bias": torch.zeros(64)}, r"bias is \(64,\); accepted: \(40,\)"),
-        ({"residual": torch.zeros(1, 40, 13, 9)}, r"residual is .*; accepted: .*\(1, 40, 9, 13\)"),
-        ({"out": torch.zeros(1, 40, 13, 9)}, r"out is .*; accepted: .*\(1, 40, 9, 13\)"),
-        ({"scratch": torch.zeros(10).double()}, "scratch is torch.float64 on cpu; accepted"),
-        ({"scratch": torch.zeros(10)[::2]}, r"scratch has strides \(2,\); accepted: torch.empty"),
-        ({"out": torch.zeros(1, 40, 9, 13)}, r"out has strides .*; accepted: 1 .*channels_last"),
-    ],
-)  # fmt: skip
-def test_what_does_not_fit_is_refused_with_what_would(wrong, message):
+@pytest.mark.parametrize("name", ["x", "weight", "scale", "bias", "residual"])
+def test_a_wanted_gradient_is_refused(name):
+    x, weight, bias, residual = random_case()
+    arguments = {"x": x, "weight": weight, "scale": bias, "bias": bias, "residual": residual}
+    arguments[name] = arguments[name].clone().requires_grad_()
+    with pytest.raises(ValueError, match=f"{name} wants a gradient; .*no_grad"):
+        conv3x3(**arguments)
+    with torch.no_grad():
+        conv3x3(**arguments)
+
+
+@needs_native_op
+def test_nothing_is_converted_on_the_way_to_the_operator():
     x, weight, *_ = random_case()
-    arguments = {"x": x, "weight": weight, **wrong}
-    with pytest.raises(ValueError, match=message):
-        conv3x3(arguments.pop("x"), arguments.pop("weight"), **arguments)
+    for wrong in ({"x": x.half()}, {"x": x[0]}, {"weight": weight.double()}):
+        with pytest.raises(RuntimeError):
+            conv3x3(**{"x": x, "weight": weight, **wrong})
 
 
 @needs_native_op
@@ -405,7 +396,7 @@ def test_the_operator_itself_refuses_what_would_be_read_or_written_outside():
     for arguments, message in (
         ((last, x[0], weight, None, None, None), "x must be"),
         ((last, x.double(), weight, None, None, None), "x must be"),
-        ((last, x[:, 1:], weight, None, None, None), "x has 19 channels; weight is for 20"),
+        ((last, x[:, 1:], weight, None, None, None), "x has 19 channels; weight expects 20"),
         ((last, x, weight[:, :, :2], None, None, None), "weight must be"),
         ((last, x, weight.double(), None, None, None), "weight must be"),
         ((last, x, weight[:0], None, None, None), "weight is empty"),
@@ -416,11 +407,11 @@ def test_the_operator_itself_refuses_what_would_be_read_or_written_outside():
         ((last, x, weight, None, None, residual.double()), "residual must be"),
         ((last[:, 1:], x, weight, None, None, None), "out does not have the shape"),
         ((last.double(), x, weight, None, None, None), "out must be"),
-        ((residual, x, weight, None, None, None), "out must have its channels one after another"),
+        ((residual, x, weight, None, None, None), "the channels of out must be adjacent"),
     ):
         with pytest.raises(RuntimeError, match=message):
             operator(*arguments, False, False)
-    with pytest.raises(RuntimeError, match="runs nothing of that name"):
+    with pytest.raises(RuntimeError, match="this processor does not support"):
         operator(last, x, weight, None, None, None, False, False, "sse9")
     with pytest.raises(RuntimeError, match="scratch must be"):
         operator(last, x, weight, None, None, None, False, False, "best", torch.zeros(9).double())

@@ -168,9 +168,7 @@ def test_a_removed_source_is_a_warning_too(checkout):
 def test_the_library_works_with_a_broken_binary_and_says_so_once(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "rmnet", ignore=shutil.ignore_patterns("pretrained"))
     write_binary(tmp_path / "rmnet")
-    code = (
-        "import rmnet, rmnet.ops.regional_read_native; rmnet.RMNetSegmenter; print(rmnet.__file__)"
-    )
+    code = "import rmnet, rmnet.ops.regional_read; rmnet.RMNetSegmenter; print(rmnet.__file__)"
     result = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(tmp_path), "RMNET_BACKEND": "auto"},

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import sys
 
 import pytest
 import torch
@@ -12,10 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from readers import INSTRUCTION_SETS
-from rmnet.ops import extension
+from rmnet.ops import backend, extension
 from rmnet.ops.inverted_residual import inverted_residual, inverted_residual_obstacle, pack
 
-ops = sys.modules["rmnet.ops.inverted_residual"]  # the package gives the function of that name
 CPU = torch.device("cpu")
 TOLERANCE = 1e-5  # of the largest value
 needs_native_op = pytest.mark.skipif(
@@ -302,9 +300,9 @@ def test_it_can_be_exported():
 
 
 def test_it_serves_float32_on_a_cpu(monkeypatch):
-    monkeypatch.setattr(ops, "problem", lambda _: None)
-    monkeypatch.setattr(ops, "instruction_set", lambda: "avx2")
-    monkeypatch.setattr(ops, "BACKEND", "auto")
+    monkeypatch.setattr(backend, "problem", lambda _: None)
+    monkeypatch.setattr(backend, "instruction_set", lambda: "avx2")
+    monkeypatch.setattr(backend, "BACKEND", "auto")
     assert inverted_residual_obstacle(CPU, torch.float32) is None
     assert "no native inverted residual block for cuda" in inverted_residual_obstacle(
         torch.device("cuda"), torch.float32
@@ -312,19 +310,19 @@ def test_it_serves_float32_on_a_cpu(monkeypatch):
     assert "torch.bfloat16; served: torch.float32" in inverted_residual_obstacle(
         CPU, torch.bfloat16
     )
-    monkeypatch.setattr(ops, "instruction_set", lambda: "portable")
+    monkeypatch.setattr(backend, "instruction_set", lambda: "portable")
     assert "without AVX2" in inverted_residual_obstacle(CPU, torch.float32)
-    monkeypatch.setattr(ops, "problem", lambda _: "rmnet._C was not built")
+    monkeypatch.setattr(backend, "problem", lambda _: "rmnet._C was not built")
     assert inverted_residual_obstacle(CPU, torch.float32) == "rmnet._C was not built"
 
 
 def test_the_backend_can_be_forced_where_there_is_an_operator(monkeypatch):
-    monkeypatch.setattr(ops, "problem", lambda _: None)
-    monkeypatch.setattr(ops, "instruction_set", lambda: "portable")
-    monkeypatch.setattr(ops, "BACKEND", "native")
+    monkeypatch.setattr(backend, "problem", lambda _: None)
+    monkeypatch.setattr(backend, "instruction_set", lambda: "portable")
+    monkeypatch.setattr(backend, "BACKEND", "native")
     assert inverted_residual_obstacle(CPU, torch.float32) is None
     assert inverted_residual_obstacle(torch.device("cuda"), torch.float32) is not None
-    monkeypatch.setattr(ops, "BACKEND", "pytorch")
+    monkeypatch.setattr(backend, "BACKEND", "pytorch")
     assert inverted_residual_obstacle(CPU, torch.float32) == "RMNET_BACKEND is 'pytorch'"
 
 
@@ -332,73 +330,26 @@ def test_the_backend_can_be_forced_where_there_is_an_operator(monkeypatch):
 
 
 @needs_native_op
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"x": torch.zeros(16, 13, 17)}, r"x is \(16, 13, 17\); accepted .* \(B, 16, H, W\)"),
-        ({"x": torch.zeros(1, 15, 13, 17)}, r"x is .*; accepted by this block: \(B, 16, H, W\)"),
-        ({"x": torch.zeros(1, 16, 13, 17).half()}, r"x is torch.float16 on cpu; accepted: .*conv2d"),
-        ({"x": torch.zeros(1, 16, 13, 17, device="meta")}, "x is torch.float32 on meta; accepted"),
-        ({"x": torch.zeros(1, 16, 9, 9, requires_grad=True)}, r"x wants a gradient; .*no_grad"),
-        ({"out": torch.zeros(1, 24, 17, 13)}, r"out is .*; accepted: .*\(1, 24, 13, 17\)"),
-        ({"out": torch.zeros(1, 24, 13, 17)}, r"out has strides .*; accepted: 1 .*channels_last"),
-        ({"scratch": torch.zeros(10).double()}, "scratch is torch.float64 on cpu; accepted"),
-        ({"scratch": torch.zeros(10)[::2]}, r"scratch has strides \(2,\); accepted: torch.empty"),
-    ],
-)  # fmt: skip
-def test_what_does_not_fit_is_refused_with_what_would(wrong, message):
+def test_a_wanted_gradient_is_refused():
     x, weights, kind = random_case()
-    arguments = {"x": x, **wrong}
-    with pytest.raises(ValueError, match=message):
-        inverted_residual(arguments.pop("x"), pack(**weights, **kind), **arguments)
+    block = pack(**weights, **kind)
+    with pytest.raises(ValueError, match=r"x wants a gradient; .*no_grad"):
+        inverted_residual(x.requires_grad_(), block)
+    with torch.no_grad():
+        inverted_residual(x, block)
 
 
 @needs_native_op
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"depthwise": (96, 1, 7, 7)}, r"depthwise's weight is .*; accepted: \(E, 1, k, k\), k one"),
-        ({"depthwise": (96, 1, 3, 5)}, r"depthwise's weight is .*; accepted: \(E, 1, k, k\)"),
-        ({"depthwise": (96, 2, 3, 3)}, r"depthwise's weight is .*; accepted: \(E, 1, k, k\)"),
-        ({"depthwise": (96, 3, 3)}, r"depthwise's weight is .*; accepted: \(E, 1, k, k\)"),
-        ({"depthwise": (0, 1, 3, 3)}, r"depthwise's weight is .*none of them 0"),
-        ({"expand": (95, 16, 1, 1)}, r"expand's weight is .*; accepted: \(96, C, 1, 1\)"),
-        ({"expand": (96, 16, 3, 3)}, r"expand's weight is .*; accepted: \(96, C, 1, 1\)"),
-        ({"expand": (96, 0, 1, 1)}, r"expand's weight is .*none of them 0"),
-        ({"expand": (96,)}, r"expand's weight is .*; accepted: \(96, C, 1, 1\)"),
-        ({"project": (24, 95, 1, 1)}, r"project's weight is .*; accepted: \(K, 96, 1, 1\)"),
-        ({"project": (24, 96)}, r"project's weight is .*; accepted: \(K, 96, 1, 1\)"),
-        ({"project": (0, 96, 1, 1)}, r"project's weight is .*none of them 0"),
-        ({"project": ()}, r"project's weight is .*; accepted: \(K, 96, 1, 1\)"),
-    ],
-)  # fmt: skip
-def test_weights_that_do_not_fit_are_refused_with_what_would(wrong, message):
-    _, weights, kind = random_case()
-    for name, shape in wrong.items():
-        weights[name] = torch.zeros(shape), weights[name][1]
-    with pytest.raises(ValueError, match=message):
-        pack(**weights, **kind)
-
-
-@needs_native_op
-def test_blocks_of_another_kind_are_refused():
-    _, weights, kind = random_case()
-    for part in weights:
-        weight, bias = weights[part]
-        for wrong, message in (
-            ((weight, bias[1:]), rf"{part}'s bias is .*; accepted: \({len(bias)},\)"),
-            ((weight.double(), bias), f"{part}'s weight is torch.float64 on cpu; accepted"),
-            ((weight, bias.half()), f"{part}'s bias is torch.float16 on cpu; accepted"),
-        ):
-            with pytest.raises(ValueError, match=message):
+def test_nothing_is_converted_on_the_way_to_the_operators():
+    x, weights, kind = random_case()
+    block = pack(**weights, **kind)
+    for wrong in (x.half(), x[:, 1:], x[0]):
+        with pytest.raises((RuntimeError, ValueError)):
+            inverted_residual(wrong, block)
+    for part, (weight, bias) in weights.items():
+        for wrong in ((weight, bias[1:]), (weight.double(), bias), (weight, bias.half())):
+            with pytest.raises(RuntimeError, match=part):
                 pack(**{**weights, part: wrong}, **kind)
-    with pytest.raises(ValueError, match=r"stride is 3; accepted: one of \(1, 2\)"):
-        pack(**weights, stride=3, residual=False)
-    with pytest.raises(ValueError, match=r"residual=True for 16 to 24 channels with stride 1"):
-        pack(**weights, stride=1, residual=True)
-    _, weights, _ = random_case(out_channels=16)
-    with pytest.raises(ValueError, match=r"residual=True for 16 to 16 channels with stride 2"):
-        pack(**weights, stride=2, residual=True)
 
 
 @needs_native_op
@@ -422,7 +373,10 @@ def test_the_operator_itself_refuses_what_would_be_read_or_written_outside():
         ((out.double(), x, packed, 96, 3, 1, True, False), "out must be"),
         ((out[:, :, 1:], x, packed, 96, 3, 1, True, False), "out does not have the shape"),
         ((out, x, packed, 96, 3, 2, True, False), "out does not have the shape"),
-        ((out.contiguous(), x, packed, 96, 3, 1, True, False), "out must have its channels"),
+        (
+            (out.contiguous(), x, packed, 96, 3, 1, True, False),
+            "the channels of out must be adjacent",
+        ),
         ((out, x, packed, 96, 4, 1, True, False), "kernel must be"),
         ((out, x, packed, 96, 3, 3, True, False), "stride must be"),
         ((out, x, packed, 0, 3, 1, True, False), "there are no channels"),
@@ -435,7 +389,7 @@ def test_the_operator_itself_refuses_what_would_be_read_or_written_outside():
         ((out, x, packed[1:], 96, 3, 1, True, False), "packed must be"),
         ((out, x, packed.double(), 96, 3, 1, True, False), "packed must be"),
         ((out, x, packed[:, None], 96, 3, 1, True, False), "packed must be"),
-        ((out, x, packed, 96, 3, 1, True, False, "sse9"), "runs nothing of that name"),
+        ((out, x, packed, 96, 3, 1, True, False, "sse9"), "this processor does not support"),
         ((out, x, packed, 96, 3, 1, True, False, "best", x.double()), "scratch must be"),
     ):
         with pytest.raises(RuntimeError, match=message):
@@ -448,8 +402,8 @@ def test_the_packing_itself_refuses_what_would_be_read_outside():
     right = [t for part in weights.values() for t in part]
     operator = torch.ops.rmnet.pack_inverted_residual
     for index, wrong, message in (
-        (0, None, "must come together"),
-        (1, None, "must come together"),
+        (0, None, "must be given together"),
+        (1, None, "must be given together"),
         (0, right[0][1:], "expand gives 95 channels; depthwise has 96"),
         (0, right[0].double(), "expand must be"),
         (0, right[0][:, :0], "expand is empty"),
@@ -459,7 +413,7 @@ def test_the_packing_itself_refuses_what_would_be_read_outside():
         (2, right[2][:, :, :, :2], "depthwise must be"),
         (2, right[2].expand(96, 2, 3, 3), "depthwise must be"),
         (3, right[3].double(), "depthwise_bias must be"),
-        (4, right[4][:, 1:], "project is for 95 channels; depthwise has 96"),
+        (4, right[4][:, 1:], "project expects 95 channels; depthwise has 96"),
         (4, right[4][:, :, 0], "project must be"),
         (5, right[5][:, None], "project_bias must be"),
     ):

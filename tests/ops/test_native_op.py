@@ -10,9 +10,15 @@ import torch
 from readers import INSTRUCTION_SETS, needs_native_op
 from rmnet.config import RMNetConfig
 from rmnet.errors import ConfigError
-from rmnet.ops import regional_read, regional_read_native, regional_read_pytorch
+from rmnet.ops import (
+    backend,
+    regional_read,
+    regional_read_native,
+    regional_read_pytorch,
+)
 
-regional_read_module = sys.modules["rmnet.ops.regional_read"]
+regional_read_module = sys.modules["rmnet.ops.regional_read"]  # the package gives the function
+native_read_obstacle = regional_read_module.native_read_obstacle
 CPU = torch.device("cpu")
 
 
@@ -29,7 +35,7 @@ def random_arguments(*, n=2, frames=3, h=4, w=5, ck=8, cv=16, dtype=torch.float3
 
 
 @needs_native_op
-@pytest.mark.parametrize("dtype", regional_read_native.DTYPES)
+@pytest.mark.parametrize("dtype", regional_read_module.DTYPES)
 @pytest.mark.parametrize("zeroed", [True, False])
 @pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
 def test_torch_finds_nothing_wrong_with_the_operator(dtype, zeroed, instruction_set):
@@ -55,13 +61,13 @@ def test_it_compiles_in_one_graph():
 @needs_native_op
 def test_the_native_op_serves_where_no_gradient_is_wanted(monkeypatch):
     served = []
-    original = regional_read_native.regional_read_native
+    original = regional_read_native
     monkeypatch.setattr(
         regional_read_module,
         "regional_read_native",
         lambda *a, **k: served.append("native") or original(*a, **k),
     )
-    monkeypatch.setattr(regional_read_module, "BACKEND", "native")
+    monkeypatch.setattr(backend, "BACKEND", "native")
     arguments = random_arguments()
     regional_read(**arguments, semantics="zeroed", scale=0.3)
     assert served == ["native"]
@@ -78,21 +84,21 @@ def test_the_native_op_serves_where_no_gradient_is_wanted(monkeypatch):
 def test_either_backend_can_be_forced(monkeypatch):
     arguments = random_arguments()
     results = {}
-    for backend, function in (
-        ("native", regional_read_native.regional_read_native),
-        ("pytorch", regional_read_pytorch.regional_read_pytorch),
+    for name, function in (
+        ("native", regional_read_native),
+        ("pytorch", regional_read_pytorch),
     ):
-        monkeypatch.setattr(regional_read_module, "BACKEND", backend)
+        monkeypatch.setattr(backend, "BACKEND", name)
         got = regional_read(**arguments, semantics="zeroed", scale=0.3)
         want = function(**arguments, present=None, semantics="zeroed", scale=0.3)
         assert torch.equal(got, want)
-        results[backend] = got
+        results[name] = got
     assert torch.allclose(*results.values(), atol=1e-6)
 
 
 @needs_native_op
 def test_float64_keys_are_served_by_pytorch():
-    reason = regional_read_native.obstacle(CPU, torch.float64, 8, 16)
+    reason = native_read_obstacle(CPU, torch.float64, 8, 16)
     assert reason is not None
     assert "torch.float64; served: torch.float32" in reason
     arguments = random_arguments(dtype=torch.float64)
@@ -100,33 +106,33 @@ def test_float64_keys_are_served_by_pytorch():
 
 
 def test_without_vector_instructions_pytorch_is_preferred_but_the_op_can_be_forced(monkeypatch):
-    monkeypatch.setattr(regional_read_native, "problem", lambda _: None)
-    monkeypatch.setattr(regional_read_module, "instruction_set", lambda: "portable")
-    for backend, reason in (
+    monkeypatch.setattr(backend, "problem", lambda _: None)
+    monkeypatch.setattr(backend, "instruction_set", lambda: "portable")
+    for name, reason in (
         ("auto", "faster on a processor without AVX2"),
         ("native", None),
         ("pytorch", "RMNET_BACKEND is 'pytorch'"),
     ):
-        monkeypatch.setattr(regional_read_module, "BACKEND", backend)
+        monkeypatch.setattr(backend, "BACKEND", name)
         assert regional_read_module.regional_read_obstacle(CPU, torch.float32, 8, 16) == reason
 
 
 def test_a_missing_binary_is_named_when_the_native_op_is_forced(monkeypatch):
-    monkeypatch.setattr(regional_read_native, "problem", lambda _: "rmnet._C was not built")
-    monkeypatch.setattr(regional_read_module, "BACKEND", "native")
+    monkeypatch.setattr(backend, "problem", lambda _: "rmnet._C was not built")
+    monkeypatch.setattr(backend, "BACKEND", "native")
     with pytest.raises(ConfigError, match=r"'native', but rmnet._C was not built; unset it"):
         regional_read(**random_arguments(), semantics="zeroed", scale=0.3)
-    monkeypatch.setattr(regional_read_module, "BACKEND", "auto")
+    monkeypatch.setattr(backend, "BACKEND", "auto")
     regional_read(**random_arguments(), semantics="zeroed", scale=0.3)
 
 
 def test_what_cuda_does_not_serve_is_said(monkeypatch):
-    monkeypatch.setattr(regional_read_native, "problem", lambda _: None)
+    monkeypatch.setattr(backend, "problem", lambda _: None)
     cuda = torch.device("cuda", 0)
-    assert "100/512; served by CUDA: 128/512, 64/192" in regional_read_native.obstacle(
+    assert "100/512; served by CUDA: 128/512, 64/192" in native_read_obstacle(
         cuda, torch.float16, 100, 512
     )
-    assert "no native op for mps" in regional_read_native.obstacle(
+    assert "no native read for mps" in native_read_obstacle(
         torch.device("mps"), torch.float16, 8, 8
     )
 
@@ -145,25 +151,25 @@ def test_what_cuda_does_not_serve_is_said(monkeypatch):
     ],
 )
 def test_a_device_is_served_if_the_binary_has_code_for_it(monkeypatch, built_for, capability, runs):
-    monkeypatch.setattr(regional_read_native, "problem", lambda _: None)
-    monkeypatch.setattr(regional_read_native, "architectures", lambda: built_for)
+    monkeypatch.setattr(backend, "problem", lambda _: None)
+    monkeypatch.setattr(regional_read_module, "architectures", lambda: built_for)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    reason = regional_read_native.obstacle(torch.device("cuda", 0), torch.float16, 128, 512)
+    reason = native_read_obstacle(torch.device("cuda", 0), torch.float16, 128, 512)
     assert (reason is None) is runs
     assert runs or f"capability {capability}; the binary is for" in reason
 
 
 def test_cuda_serves_the_widths_of_both_published_and_packaged_network():
     published = RMNetConfig()
-    assert (published.key_width, published.value_width) in regional_read_native.CUDA_WIDTHS
-    assert (64, 192) in regional_read_native.CUDA_WIDTHS
+    assert (published.key_width, published.value_width) in regional_read_module.CUDA_WIDTHS
+    assert (64, 192) in regional_read_module.CUDA_WIDTHS
 
 
-@pytest.mark.parametrize("backend", ["native", "pytorch", "auto"])
-def test_the_environment_chooses_the_backend(backend):
-    if backend == "native" and not INSTRUCTION_SETS:
+@pytest.mark.parametrize("name", ["native", "pytorch", "auto"])
+def test_the_environment_chooses_the_backend(name):
+    if name == "native" and not INSTRUCTION_SETS:
         pytest.skip("the native op is not there")
-    assert _backend_in_a_new_process(backend).stdout.strip() == backend
+    assert _backend_in_a_new_process(name).stdout.strip() == name
 
 
 def test_an_unknown_backend_is_an_error_that_lists_them():
@@ -172,11 +178,11 @@ def test_an_unknown_backend_is_an_error_that_lists_them():
     assert "RMNET_BACKEND is 'cuda'; accepted: auto, native, pytorch" in process.stderr
 
 
-def _backend_in_a_new_process(backend):
-    code = "import sys, rmnet.ops; print(sys.modules['rmnet.ops.regional_read'].BACKEND)"
+def _backend_in_a_new_process(name):
+    code = "from rmnet.ops import backend; print(backend.BACKEND)"
     return subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "RMNET_BACKEND": backend},
+        env={**os.environ, "RMNET_BACKEND": name},
         capture_output=True,
         text=True,
         check=False,

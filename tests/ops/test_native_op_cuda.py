@@ -1,10 +1,18 @@
 """The native operator on a GPU; that it computes the right thing is in test_regional_read.py."""
 
+import sys
+
 import pytest
 import torch
 
-from rmnet.ops import extension, regional_read, regional_read_native, regional_read_pytorch
+from rmnet.ops import (
+    extension,
+    regional_read,
+    regional_read_native,
+    regional_read_pytorch,
+)
 
+CUDA_WIDTHS = sys.modules["rmnet.ops.regional_read"].CUDA_WIDTHS
 pytestmark = pytest.mark.cuda
 
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
@@ -29,9 +37,7 @@ def compare(got, arguments, semantics):
     dtype = got.dtype
     wide = {name: x.float() if x.is_floating_point() else x for name, x in arguments.items()}
     scale = arguments["query_key"].shape[-1] ** -0.5
-    want = regional_read_pytorch.regional_read_pytorch(
-        **wide, present=None, semantics=semantics, scale=scale
-    )
+    want = regional_read_pytorch(**wide, present=None, semantics=semantics, scale=scale)
     assert torch.allclose(got.cpu().float(), want, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
 
 
@@ -41,12 +47,10 @@ def test_the_binary_is_there():
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("semantics", ["zeroed", "excluded"])
-@pytest.mark.parametrize(("ck", "cv"), regional_read_native.CUDA_WIDTHS)
+@pytest.mark.parametrize(("ck", "cv"), CUDA_WIDTHS)
 def test_full_size_reads_match_the_cpu(dtype, semantics, ck, cv):
     arguments = random_arguments(dtype=dtype, ck=ck, cv=cv)
-    got = regional_read_native.regional_read_native(
-        **arguments, present=None, semantics=semantics, scale=ck**-0.5
-    )
+    got = regional_read_native(**arguments, present=None, semantics=semantics, scale=ck**-0.5)
     compare(got, arguments, semantics)
 
 
@@ -55,9 +59,7 @@ def test_a_whole_frame_against_a_long_memory_matches_the_cpu(dtype):
     arguments = random_arguments(n=1, frames=40, dtype=dtype)
     for name in ("query_boxes", "memory_boxes"):
         arguments[name][...] = torch.tensor((0, 0, 54, 30), dtype=torch.int32)
-    got = regional_read_native.regional_read_native(
-        **arguments, present=None, semantics="zeroed", scale=128**-0.5
-    )
+    got = regional_read_native(**arguments, present=None, semantics="zeroed", scale=128**-0.5)
     compare(got, arguments, "zeroed")
 
 

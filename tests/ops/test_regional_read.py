@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import reference
 from readers import READERS, every_reader
-from rmnet.ops import regional_read, regional_read_pytorch
+from rmnet.ops import read_pytorch, regional_read
 
 H, W, CK, CV = 4, 5, 6, 3
 SEMANTICS = ("zeroed", "excluded")
@@ -205,7 +205,7 @@ def test_large_scores_neither_overflow_nor_vanish(read, semantics, sign):
 
 @every_semantics
 def test_slices_of_queries_give_the_whole(semantics, monkeypatch):
-    monkeypatch.setattr(regional_read_pytorch, "SCORES_AT_A_TIME", 7)
+    monkeypatch.setattr(read_pytorch, "SCORES_AT_A_TIME", 7)
     read = READERS["pytorch"]
     compare(read, random_inputs(2, 2), [BORDER, WHOLE], [[WHOLE, BORDER]] * 2, semantics)
 

@@ -1,4 +1,4 @@
-"""The read of the paper's "Best-match Region" (table 6): an ablation, in plain PyTorch."""
+"""The read of the paper's "Best-match Region" (table 6), an ablation, in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rmnet.config import ReadSemantics
 from rmnet.geometry import cells_in_boxes
 
 KERNEL_SIGMA = 7.0  # cells. Source: Seong et al., Kernelized Memory Network, ECCV 2020
-SCORES_AT_A_TIME = 1 << 21  # so that a long memory does not need (h w) x (T h w) floats at once
+SCORES_AT_A_TIME = 1 << 21  # a long memory would need (h w) x (T h w) floats at once
 
 
 def best_match_read(
@@ -23,32 +23,22 @@ def best_match_read(
     semantics: ReadSemantics,
     scale: float,
 ) -> Tensor:
-    """Match memory regions with query regions that the matching itself finds.
+    """Match memory regions with the query regions that the matching itself finds.
 
     Each memory cell p of R, the object's memory region, has a best match among the query cells,
-    b(p) = argmax_q s(p, q), and counts for a query cell by how near that is:
+    b(p) = argmax_q s(p, q), and the nearer that is to a query cell, the more p counts there:
 
         readout(q) = sum_R g(p, q) e^s v / sum_R g(p, q) e^s,
         g(p, q) = exp(-|q - b(p)|^2 / (2 KERNEL_SIGMA^2)).
 
     Source: Seong et al. (KMN, ECCV 2020). RMNet's paper says of table 6 that "KMN performs feature
     matching in the regions determined by a 2D Gaussian kernel whose center is the best-matched
-    pixel", and no more; taken here as: KMN's weights stand in the place of the box of the query
-    region, and the memory region stays. With "zeroed", a cell outside R, whose key is 0, matches
-    everything alike: its g is 1.
+    pixel", and no more. We take this to mean that KMN's weights replace the box of the query
+    region, and that the memory region stays. With "zeroed", a cell outside R, whose key is 0,
+    matches everything alike: its g is 1.
 
-    Args:
-        query_key: (n, h, w, ck).
-        memory_key: (n, T, h, w, ck).
-        memory_value: (n, T, h, w, cv).
-        query_boxes: (n, 4) cells; best matches are looked for inside, and nowhere else is read.
-        memory_boxes: (n, T, 4) cells.
-        present: (n, T) bool, or None; as of `regional_read`.
-        semantics: As of `regional_read`.
-        scale: Factor on key products.
-
-    Returns:
-        (n, h, w, cv), of the values' dtype; outside the query box as of `regional_read`.
+    Arguments and result are those of `regional_read`; best matches are searched inside the query
+    box, and the readout outside of it is that of `regional_read`.
     """
     n, frames, h, w, _ = memory_key.shape
     if present is None:
@@ -66,39 +56,22 @@ def best_match_read(
                 readout[j] = values.sum(dim=0) / memory_cells[j]
             queries = query_key[j, y0:y1, x0:x1].flatten(0, 1).float() * scale
             if len(cells) and len(queries):
-                places = _grid(y1 - y0, x1 - x0, device=queries.device)
+                sides = (y1 - y0, x1 - x0)
+                rows, columns = (torch.arange(x, device=queries.device).float() for x in sides)
+                places = torch.cartesian_prod(rows, columns)
                 found = _attend(queries, places, keys, values, sink)
-                readout[j, y0:y1, x0:x1] = found.unflatten(0, (y1 - y0, x1 - x0))
+                readout[j, y0:y1, x0:x1] = found.unflatten(0, sides)
     return readout.to(memory_value.dtype)
 
 
-def _grid(height: int, width: int, *, device: torch.device) -> Tensor:
-    """Positions (height * width, 2) float32 of the cells of a box, in its own order."""
-    y = torch.arange(height, dtype=torch.float32, device=device)
-    x = torch.arange(width, dtype=torch.float32, device=device)
-    return torch.cartesian_prod(y, x)
-
-
 def _attend(queries: Tensor, places: Tensor, keys: Tensor, values: Tensor, sink: int) -> Tensor:
-    """Weighted attention, in slices.
-
-    Args:
-        queries: (nq, ck), scaled.
-        places: (nq, 2), where they are, cells.
-        keys: (nm, ck).
-        values: (nm, cv).
-        sink: Further memory cells, of key and value 0.
-
-    Returns:
-        (nq, cv).
-    """
+    """Compute weighted attention (nq, cv) of queries at places (nq, 2); `sink` keys more are 0."""
     rows = max(1, SCORES_AT_A_TIME // len(queries))
     best = torch.cat([(some @ queries.T).argmax(dim=1) for some in keys.split(rows)])
     centres = places[best]
     rows = max(1, SCORES_AT_A_TIME // len(keys))
-    slices = zip(queries.split(rows), places.split(rows), strict=True)
     found = []
-    for some, where in slices:
+    for some, where in zip(queries.split(rows), places.split(rows), strict=True):
         apart = (where[:, None] - centres).square().sum(dim=2)
         scores = some @ keys.T - apart / (2 * KERNEL_SIGMA**2)
         shift = scores.amax(dim=1, keepdim=True)

@@ -1,60 +1,75 @@
-"""RAFT from torchvision, as a `flow=` in the place of TinyFlowNet."""
+"""RAFT from torchvision, as a `flow=` instead of TinyFlowNet."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from rmnet.errors import ConfigError, WeightsError, WeightsNotFoundError
 
-RaftSize = Literal["large", "small"]
-# (current, previous) frame (H, W, 3) uint8 RGB to (2, H, W) px float32, x first.
-FlowFunction = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Tensor]
-
-RAFT_STRIDE = 8  # px a feature; it takes sizes that 8 divides
-RAFT_MIN_SIDE = 128  # px; the coarsest of its four correlation levels needs 2 x 2 features
+_STRIDE = 8  # px a feature; RAFT takes sizes that 8 divides
+_MIN_SIDE = 128  # px; the coarsest of its four correlation levels needs 2 x 2 features
 
 
 def raft_flow(
     weights: str | Path = "C_T_V2",
     *,
-    size: RaftSize = "large",
+    size: Literal["large", "small"] = "large",
     updates: int = 12,
     device: str | torch.device = "cpu",
-) -> FlowFunction:
-    """A flow function for `track`, `stream` and `start`.
+) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], Tensor]:
+    """Make a flow function for `track`, `stream` and `start`.
 
     Source: Teed and Deng, RAFT, ECCV 2020; the network is torchvision's.
 
     Args:
-        weights: File of a state dict of torchvision's RAFT; or the name of weights that
+        weights: File of a state dict of torchvision's RAFT, or the name of weights that
             torchvision downloads once. "C_T_V2" was trained on FlyingChairs and FlyingThings; the
-            paper's table 7 has FlyingChairs alone, which torchvision does not offer.
+            paper's table 7 uses FlyingChairs alone, which torchvision does not offer.
         size: Which of the two networks.
-        updates: Refinements of each flow. torchvision: 12.
-        device: Where it runs.
+        updates: Number of refinements of each flow, at least 1. torchvision: 12.
+        device: Device to run on.
+
+    Returns:
+        A function from the current and the previous frame, (H, W, 3) uint8 RGB, to the flow
+        (2, H, W) float32 px, x first.
+
+    Raises:
+        ConfigError: another size, or a number of updates below 1.
+        WeightsNotFoundError: no such file or name, or it cannot be downloaded.
+        WeightsError: the file is not a state dict of this network.
 
     Example:
         >>> segmenter.track("dog.mp4", "dog.png", flow=raft_flow())  # doctest: +SKIP
-
-    Raises:
-        ConfigError: another size, or no number of updates.
-        WeightsNotFoundError: no such file or name, or it cannot be downloaded.
-        WeightsError: the file is no state dict of this network.
     """
-    if size not in get_args(RaftSize):
+    from torchvision.models import optical_flow
+
+    if size not in ("large", "small"):
         raise ConfigError(f"size is {size!r}; accepted: 'large', 'small'")
     if isinstance(updates, bool) or not isinstance(updates, int) or updates < 1:
         raise ConfigError(f"updates is {updates!r}; accepted: an integer of at least 1")
-    network = _load(weights, size).to(device).eval().requires_grad_(False)
+    is_large = size == "large"
+    offered = optical_flow.Raft_Large_Weights if is_large else optical_flow.Raft_Small_Weights
+    state = _state_dict(weights, offered.__members__)
+    make = optical_flow.raft_large if is_large else optical_flow.raft_small
+    network = make(weights=None, progress=False)
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"{str(weights)!r} is no state dict of torchvision's raft_{size}: "
+            f"{str(error).splitlines()[0]} Write size={'small' if is_large else 'large'!r}, if it "
+            "is one of the other network"
+        ) from error
+    network = network.to(device).eval().requires_grad_(False)
 
     @torch.inference_mode()
     def flow(current: NDArray[np.uint8], previous: NDArray[np.uint8]) -> Tensor:
@@ -67,55 +82,31 @@ def raft_flow(
 
 
 def _image(frame: NDArray[np.uint8]) -> Tensor:
-    """A frame as RAFT takes it: (1, 3, H', W') in [-1, 1], the last row and column repeated."""
+    """Return a frame as RAFT takes it: (1, 3, H', W') in [-1, 1], padded by its edge."""
     image = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float()
-    right, below = (
-        max(RAFT_MIN_SIDE, -(-side // RAFT_STRIDE) * RAFT_STRIDE) - side
-        for side in (frame.shape[1], frame.shape[0])
-    )
+    below, right = (max(_MIN_SIDE, side + -side % _STRIDE) - side for side in frame.shape[:2])
     return F.pad(image / 127.5 - 1, (0, right, 0, below), mode="replicate")
 
 
-def _load(weights: str | Path, size: RaftSize) -> nn.Module:
-    from torchvision.models import optical_flow
-
-    make, offered = {
-        "large": (optical_flow.raft_large, optical_flow.Raft_Large_Weights),
-        "small": (optical_flow.raft_small, optical_flow.Raft_Small_Weights),
-    }[size]
-    state = _downloaded(offered, str(weights)) if weights in offered.__members__ else None
-    state = _read(Path(weights), tuple(offered.__members__)) if state is None else state
-    network = make(weights=None, progress=False)
-    try:
-        network.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise WeightsError(
-            f"{str(weights)!r} is no state dict of torchvision's raft_{size}: "
-            f"{str(error).splitlines()[0]} Write size={'small' if size == 'large' else 'large'!r} "
-            "for those of the other one"
-        ) from error
-    return network
-
-
-def _downloaded(offered: Any, name: str) -> Mapping[str, Any]:  # noqa: ANN401 one of two enums
-    try:
-        return offered[name].get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:  # no network, no room; RuntimeError: a wrong hash
+def _state_dict(weights: str | Path, offered: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Download one of the offered weights, or read a file."""
+    if str(weights) in offered:
+        chosen = offered[str(weights)]
+        try:
+            return chosen.get_state_dict(progress=False, check_hash=True)
+        except (OSError, RuntimeError) as error:  # no network, no room; RuntimeError: a wrong hash
+            raise WeightsNotFoundError(
+                f"torchvision could not download {weights}: {error}. Without network, write the "
+                f"path of a file that was downloaded elsewhere: {chosen.url}"
+            ) from error
+    if not Path(weights).is_file():
         raise WeightsNotFoundError(
-            f"torchvision could not download {name}: {error}. Without network, write the path of "
-            f"a file that was downloaded elsewhere: {offered[name].url}"
-        ) from error
-
-
-def _read(path: Path, names: tuple[str, ...]) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise WeightsNotFoundError(
-            f"there is no file {str(path)!r}; accepted: a state dict's, or one of "
-            f"{', '.join(names)}, which torchvision downloads"
+            f"there is no file {str(weights)!r}; accepted: a file of a state dict, or one of "
+            f"{', '.join(offered)}, which torchvision downloads"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(weights, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise WeightsError(
-            f"{str(path)!r} cannot be read as a state dict: {str(error).splitlines()[0]}"
+            f"{str(weights)!r} cannot be read as a state dict: {str(error).splitlines()[0]}"
         ) from error

@@ -1,7 +1,7 @@
-"""Which files of csrc/ make which binary.
+"""The files of csrc/ that make each binary.
 
-setup.py builds by this list and bakes the hash into the binary; `rmnet.ops.extension` compares
-it with that of the checkout. setup.py runs this file alone: it imports nothing of the package.
+setup.py builds by this list and bakes the hash into the binary; `rmnet.ops.extension` compares it
+with the hash of the checkout. setup.py runs this file alone: it imports nothing of the package.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 HEADER_SUFFIXES = {".h", ".cuh"}
 
-# Binary, as a module of the package: what is compiled, within csrc/.
+# Compiled files within csrc/, by module of the package.
 SOURCES = {
     "_C": (
         "schema.cpp",
@@ -39,20 +39,14 @@ SOURCES = {
 }
 
 
-def headers(csrc: Path) -> list[str]:
-    """All headers, within csrc/; each counts as part of every binary."""
-    files = (path for path in csrc.rglob("*") if path.suffix in HEADER_SUFFIXES)
-    return sorted(path.relative_to(csrc).as_posix() for path in files)
-
-
 def source_hash(csrc: Path, binary: str) -> str:
-    """SHA-256 over names and contents of what `binary` is made of.
-
-    Raises:
-        FileNotFoundError: a listed source is missing.
-    """
+    """Return the SHA-256 of the names and contents of the files that make `binary`."""
+    names = [*SOURCES[binary]]
+    for path in csrc.rglob("*"):
+        if path.suffix in HEADER_SUFFIXES:  # a header counts as part of every binary
+            names.append(path.relative_to(csrc).as_posix())
     digest = hashlib.sha256()
-    for name in sorted([*SOURCES[binary], *headers(csrc)]):
+    for name in sorted(names):
         content = (csrc / name).read_bytes()
         digest.update(f"{name} {len(content)}\n".encode())
         digest.update(content)

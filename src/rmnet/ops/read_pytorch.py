@@ -8,8 +8,8 @@ from torch import Tensor
 from rmnet.config import ReadSemantics
 from rmnet.geometry import cells_in_boxes
 
-# Scores held at a time: queries go through in slices, so that a whole frame against a long
-# memory does not need (h w) x (T h w) floats, and a slice stays in the processor's cache.
+# Queries are read in slices of so many scores: a whole frame against a long memory would need
+# (h w) x (T h w) floats, and a slice stays in the processor's cache.
 SCORES_AT_A_TIME = 1 << 21
 
 
@@ -24,7 +24,7 @@ def regional_read_pytorch(
     semantics: ReadSemantics,
     scale: float,
 ) -> Tensor:
-    """See `rmnet.ops.regional_read`. Waits for the device: the boxes decide the shapes."""
+    """See `regional_read`. Waits for the device, since the boxes decide the shapes."""
     n, frames, h, w, _ = memory_key.shape
     if n == 0:
         return memory_value.new_zeros((0, h, w, memory_value.shape[4]))
@@ -34,7 +34,7 @@ def regional_read_pytorch(
     inside = inside & present[:, :, None, None]
     memory_cells = (present.sum(dim=1) * (h * w)).tolist()
     readouts = []
-    # A reduced precision around us must not reach the scores.
+    # A caller's reduced precision must not reach the scores.
     with torch.autocast(memory_key.device.type, enabled=False):
         for j, (x0, y0, x1, y1) in enumerate(query_boxes.tolist()):
             cells = inside[j].flatten().nonzero().squeeze(1)
@@ -53,27 +53,15 @@ def regional_read_pytorch(
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, zeroed_cells: int) -> Tensor:
-    """Softmax attention with `zeroed_cells` more keys of score 0 and value 0.
-
-    Args:
-        queries: (nq, ck), scaled.
-        keys: (nm, ck), nm > 0.
-        values: (nm, cv).
-        zeroed_cells: How many cells only take their share of the softmax.
-
-    Returns:
-        (nq, cv).
-    """
-    rows = max(1, SCORES_AT_A_TIME // len(keys))
-    keys = keys.T
-    return torch.cat([_attend_slice(q, keys, values, zeroed_cells) for q in queries.split(rows)])
-
-
-def _attend_slice(queries: Tensor, keys: Tensor, values: Tensor, zeroed_cells: int) -> Tensor:
-    scores = queries @ keys
-    if not zeroed_cells:
-        return torch.softmax(scores, dim=1) @ values
-    shift = scores.amax(dim=1, keepdim=True).clamp(min=0)
-    weights = (scores - shift).exp()
-    total = weights.sum(dim=1, keepdim=True) + zeroed_cells * (-shift).exp()
-    return (weights @ values) / total
+    """Compute softmax attention with `zeroed_cells` more keys, all of score 0 and value 0."""
+    found = []
+    for some in queries.split(max(1, SCORES_AT_A_TIME // len(keys))):
+        scores = some @ keys.T
+        if not zeroed_cells:
+            found.append(torch.softmax(scores, dim=1) @ values)
+            continue
+        shift = scores.amax(dim=1, keepdim=True).clamp(min=0)
+        weights = (scores - shift).exp()
+        total = weights.sum(dim=1, keepdim=True) + zeroed_cells * (-shift).exp()
+        found.append((weights @ values) / total)
+    return torch.cat(found)
