@@ -107,7 +107,7 @@ def test_object_independent_half_of_the_decoder_runs_once_a_frame():
     frames, labels = tiny.clip(num_frames=3)
     segmenter = tiny.segmenter()
     calls = []
-    decoder = segmenter._inference.network.decoder
+    decoder = segmenter._inference.decoder
     for step in (decoder.refine8, decoder.refine4):
         step.skip.register_forward_hook(lambda _, args, __: calls.append(args[0].shape[0]))
     segmenter.track(frames, labels)

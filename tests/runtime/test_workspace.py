@@ -109,11 +109,11 @@ def _sessions_come_and_go():
     for session in sessions:
         session.step(frames[0], labels)
         session.step(frames[1])
-    assert sessions[0]._workspace is sessions[1]._workspace
-    assert sessions[0]._workspace._slabs
+    assert sessions[0]._executor._workspace is sessions[1]._executor._workspace
+    assert sessions[0]._executor._workspace._slabs
     del session, sessions[0]
     gc.collect()
-    assert Workspace.of_this_thread() is sessions[0]._workspace
+    assert Workspace.of_this_thread() is sessions[0]._executor._workspace
     del sessions[0]
     gc.collect()
     assert not Workspace.of_this_thread()._slabs
@@ -127,7 +127,7 @@ def test_results_do_not_lie_in_it(make):
     results = [session.step(frames[0], labels)] + [session.step(frame) for frame in frames[1:3]]
     kept = [(result.labels.copy(), result.probabilities.clone()) for result in results]
     with torch.inference_mode():
-        for slab in session._workspace._slabs:
+        for slab in session._executor._workspace._slabs:
             slab.fill_(torch.nan)
     last = session.step(frames[3])
     for result, (labels_before, probabilities_before) in zip(results, kept, strict=True):

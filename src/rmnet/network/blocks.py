@@ -1,21 +1,39 @@
-"""The residual blocks that encoders are built of.
-
-Parameters of `BasicBlock` and `Bottleneck` are named as in torchvision, so that its weights load.
-"""
+"""Residual blocks of the encoders."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-BOTTLENECK = 4  # a Bottleneck is so many times as wide outside as inside
-NORM_EPS = 1e-3  # of an InvertedResidual's BatchNorms. Source: EfficientNet
+BOTTLENECK = 4  # ratio of a Bottleneck's outer width to its inner width
+NORM_EPS = 1e-3  # epsilon of an InvertedResidual's BatchNorms. Source: EfficientNet
 
 ConvNorm = tuple[nn.Conv2d, nn.BatchNorm2d]
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions. Source: He et al., "Deep residual learning", CVPR 2016."""
+class ResNetBlock(nn.Module):
+    """Convolutions with BatchNorms and ReLUs; the last ReLU follows the sum with the shortcut.
+
+    Parameters have torchvision's names. Source: He et al., "Deep residual learning", CVPR 2016.
+    """
+
+    downsample: nn.Sequential | None
+
+    def main_path(self) -> list[ConvNorm]:
+        """Return the convolutions in order, each with the BatchNorm that follows it."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, width_in, H, W) to (B, width, H/stride, W/stride)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        *inner, (last, last_norm) = self.main_path()
+        for conv, norm in inner:
+            x = F.relu(norm(conv(x)), inplace=True)
+        return F.relu(last_norm(last(x)) + shortcut, inplace=True)
+
+
+class BasicBlock(ResNetBlock):
+    """Two 3x3 convolutions."""
 
     def __init__(self, width_in: int, width: int, *, stride: int = 1) -> None:
         super().__init__()
@@ -26,58 +44,34 @@ class BasicBlock(nn.Module):
         self.downsample = _downsample(width_in, width, stride)
 
     def main_path(self) -> list[ConvNorm]:
-        """Convolutions in order, each with the BatchNorm that follows it."""
+        """See `ResNetBlock.main_path`."""
         return [(self.conv1, self.bn1), (self.conv2, self.bn2)]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, width_in, H, W) to (B, width, H/stride, W/stride)."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return F.relu(self.bn2(self.conv2(y)) + shortcut, inplace=True)
 
-
-class Bottleneck(nn.Module):
-    """A 3x3 convolution between two of 1x1, a quarter as wide as the block.
-
-    Source: He et al., "Deep residual learning", CVPR 2016; with the stride in the 3x3, as in
-    torchvision and the released checkpoints.
-    """
+class Bottleneck(ResNetBlock):
+    """A 3x3 convolution between two 1x1 convolutions, a quarter as wide as the block."""
 
     def __init__(self, width_in: int, width: int, *, stride: int = 1) -> None:
         super().__init__()
         inner = width // BOTTLENECK
         self.conv1 = _conv(width_in, inner, 1)
         self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = _conv(inner, inner, 3, stride=stride)
+        self.conv2 = _conv(inner, inner, 3, stride=stride)  # as in the released checkpoints
         self.bn2 = nn.BatchNorm2d(inner)
         self.conv3 = _conv(inner, width, 1)
         self.bn3 = nn.BatchNorm2d(width)
         self.downsample = _downsample(width_in, width, stride)
 
     def main_path(self) -> list[ConvNorm]:
-        """Convolutions in order, each with the BatchNorm that follows it."""
+        """See `ResNetBlock.main_path`."""
         return [(self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3)]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, width_in, H, W) to (B, width, H/stride, W/stride)."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
-        return F.relu(self.bn3(self.conv3(y)) + shortcut, inplace=True)
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel by itself, project; add the input where shapes agree.
+    """Expand, filter each channel by itself, project; add the input where the shapes agree.
 
-    Source: Sandler et al., "MobileNetV2", CVPR 2018. ReLU6 after the first two, nothing after the
-    projection.
-
-    Args:
-        width_in: Channels in.
-        width: Channels out.
-        kernel: Side of the depthwise filters, odd.
-        stride: Stride of the depthwise filters.
-        expansion: Channels between, as a multiple of `width_in`; 1 leaves the expansion out.
+    ReLU6 follows the first two convolutions; there is no expansion by 1.
+    Source: Sandler et al., "MobileNetV2", CVPR 2018.
     """
 
     def __init__(
@@ -96,20 +90,20 @@ class InvertedResidual(nn.Module):
         self.has_shortcut = stride == 1 and width_in == width
 
     def main_path(self) -> list[ConvNorm]:
-        """Convolutions in order, each with the BatchNorm that follows it."""
+        """See `ResNetBlock.main_path`."""
         layers = [(self.depthwise, self.depthwise_norm), (self.project, self.project_norm)]
         if self.expand is not None and self.expand_norm is not None:
             layers.insert(0, (self.expand, self.expand_norm))
         return layers
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, width_in, H, W) to (B, width, H/stride, W/stride)."""
-        y = x
+        """See `ResNetBlock.forward`."""
+        shortcut = x
         *activated, (project, project_norm) = self.main_path()
         for conv, norm in activated:
-            y = F.relu6(norm(conv(y)), inplace=True)
-        y = project_norm(project(y))
-        return x + y if self.has_shortcut else y
+            x = F.relu6(norm(conv(x)), inplace=True)
+        x = project_norm(project(x))
+        return shortcut + x if self.has_shortcut else x
 
 
 def _conv(width_in: int, width: int, kernel: int, *, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -119,7 +113,7 @@ def _conv(width_in: int, width: int, kernel: int, *, stride: int = 1, groups: in
 
 
 def _downsample(width_in: int, width: int, stride: int) -> nn.Sequential | None:
-    """Shortcut of a ResNet's block whose input has another shape than its output."""
+    """Return the shortcut of a ResNet block whose output differs in shape from its input."""
     if stride == 1 and width_in == width:
         return None
     return nn.Sequential(_conv(width_in, width, 1, stride=stride), nn.BatchNorm2d(width))

@@ -1,4 +1,4 @@
-"""The decoder: from what the memory said back to pixels."""
+"""The decoder: from the readout of the memory back to pixels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from rmnet.config import RMNetConfig
 
 
 class Decoder(nn.Module):
-    """Two refinement steps from stride 16 to stride 4, then a background/object choice a pixel.
+    """Two refinement steps from stride 16 to stride 4, then a choice of background or object.
 
-    Half of it, the skips, depends on the frame alone: `skips` runs once a frame, `forward` once
-    an object.
+    The skips depend on the frame alone: `skips` runs once a frame, `forward` once an object.
     """
 
     def __init__(self, config: RMNetConfig) -> None:
@@ -26,28 +25,22 @@ class Decoder(nn.Module):
         self.predict = _conv(decoder4, 2)
 
     def skips(self, f8: Tensor, f4: Tensor) -> tuple[Tensor, Tensor]:
-        """The object-independent half, at strides 8 and 4."""
+        """Compute the object-independent half, at strides 8 and 4."""
         return self.refine8.skip_features(f8), self.refine4.skip_features(f4)
 
     def forward(self, readout: Tensor, skip8: Tensor, skip4: Tensor) -> Tensor:
-        """Decode objects.
+        """Decode (n, 2*cv, h, w), the readout and the query's own value, with skips (n or 1, ...).
 
-        Args:
-            readout: (n, 2*cv, h, w), what the memory said, then the query's own value.
-            skip8: (n or 1, C, 2h, 2w), from `skips`.
-            skip4: (n or 1, C, 4h, 4w), from `skips`.
-
-        Returns:
-            (n, 2, 4h, 4w) logits of background and object.
+        Returns logits (n, 2, 4h, 4w) of background and object.
         """
         x = self.entry_block(self.entry(readout))
         x = self.refine8(x, skip8)
         x = self.refine4(x, skip4)
-        return self.predict(F.relu(x, inplace=True))
+        return self.predict(F.relu(x))
 
 
 class Refinement(nn.Module):
-    """Part of the decoder that doubles the resolution with the help of encoder features."""
+    """A step of the decoder that doubles the resolution with the help of encoder features."""
 
     def __init__(self, skip_width: int, coarse_width: int, width: int) -> None:
         super().__init__()
@@ -60,16 +53,15 @@ class Refinement(nn.Module):
         self.merge_block = ResidualBlock(width)
 
     def skip_features(self, features: Tensor) -> Tensor:
-        """What this step takes from the frame alone; (B, width, H, W)."""
+        """Compute the part that depends on the frame alone; (B, width, H, W)."""
         return self.skip_block(self.skip(features))
 
     def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
         """Merge coarse (n, C, H/2, W/2) with skip (n or 1, width, H, W)."""
         if self.project is not None:
             coarse = self.project(coarse)
-        merged = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
-        merged += skip  # in place: these are the largest activations that there are
-        return self.merge_block(merged)
+        fine = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+        return self.merge_block(fine + skip)
 
 
 class ResidualBlock(nn.Module):
@@ -81,7 +73,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = _conv(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, C, H, W) to the same."""
+        """Map (n, C, H, W) to the same shape."""
         return x + self.conv2(F.relu(self.conv1(F.relu(x)), inplace=True))
 
 

@@ -11,7 +11,7 @@ from rmnet.network.backbones import build_backbone
 
 
 class Features(NamedTuple):
-    """What an encoder sees in an image, by stride; (B, C, H/stride, W/stride)."""
+    """Features of images by stride, (B, C, H/stride, W/stride)."""
 
     f4: Tensor
     f8: Tensor
@@ -19,31 +19,23 @@ class Features(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """A backbone to stride 16, its stem left open for the memory encoder to add masks to."""
+    """A backbone to stride 16, open after the stem, where the memory encoder adds the masks."""
 
     def __init__(self, config: RMNetConfig) -> None:
         super().__init__()
         backbone = build_backbone(config)
-        self.stem = backbone.stem
-        self.stem_norm = backbone.stem_norm
-        self.stem_activation = backbone.stem_activation
-        self.stage4 = backbone.stage4
-        self.stage8 = backbone.stage8
-        self.stage16 = backbone.stage16
+        self.stem, self.stem_norm, self.stem_activation = backbone[:3]
+        self.stage4, self.stage8, self.stage16 = backbone[3:]
 
     def stages(self, stem: Tensor) -> Features:
-        """Features from the stem's output (B, stem_width, H/2, W/2), before its BatchNorm."""
-        f4, f8 = self.shallow_stages(stem)
-        return Features(f4, f8, self.stage16(f8))
-
-    def shallow_stages(self, stem: Tensor) -> tuple[Tensor, Tensor]:
-        """f4 and f8 alone."""
+        """Return features of the stem's output (B, stem_width, H/2, W/2) before its BatchNorm."""
         f4 = self.stage4(self.stem_activation(self.stem_norm(stem)))
-        return f4, self.stage8(f4)
+        f8 = self.stage8(f4)
+        return Features(f4, f8, self.stage16(f8))
 
 
 class QueryEncoder(Encoder):
-    """Sees the frame to be segmented."""
+    """Encoder of the frame to be segmented."""
 
     def forward(self, image: Tensor) -> Features:
         """Encode images (B, 3, H, W); 16 divides H and W."""
@@ -51,7 +43,7 @@ class QueryEncoder(Encoder):
 
 
 class MemoryEncoder(Encoder):
-    """Sees a past frame together with one object's mask, and with the other objects' masks."""
+    """Encoder of a past frame with one object's mask and the masks of the other objects."""
 
     def __init__(self, config: RMNetConfig) -> None:
         super().__init__(config)
@@ -60,27 +52,24 @@ class MemoryEncoder(Encoder):
         self.others_stem = _mask_stem(config.stem_width) if config.others_input else None
 
     def forward(self, stem: Tensor, masks: Tensor, others: Tensor | None) -> Features:
-        """Encode objects of a frame.
+        """Encode the masks (n, 1, H, W), in [0, 1], of objects of a frame.
 
-        Args:
-            stem: (n, stem_width, H/2, W/2), `self.stem` of the frame: the same for every object.
-            masks: (n, 1, H, W) in [0, 1], soft.
-            others: (n, 1, H, W), what other objects cover; None without others.
+        `stem` (n, stem_width, H/2, W/2) is `self.stem` of the frame; `others` (n, 1, H, W) has the
+        other objects' pixels, None if there are none.
         """
-        joined = self.mask_stem(masks)
-        joined += stem
+        joined = self.mask_stem(masks) + stem
         if self.others_stem is not None and others is not None:
-            joined += self.others_stem(others)
+            joined = joined + self.others_stem(others)
         return self.stages(joined)
 
 
 def other_objects(masks: Tensor) -> Tensor:
-    """What all objects but one cover, for every one: (B, N, H, W) in [0, 1], as the masks."""
+    """Return for every object the sum of the other masks: (B, N, H, W) in [0, 1], as the masks."""
     return (masks.sum(dim=1, keepdim=True) - masks).clamp(0, 1)
 
 
 class KeyValueHead(nn.Module):
-    """Where a cell is found (key) and what it says (value)."""
+    """Two convolutions: the key says where a cell is found, the value what is there."""
 
     def __init__(self, config: RMNetConfig) -> None:
         super().__init__()
@@ -89,19 +78,8 @@ class KeyValueHead(nn.Module):
         self.value = nn.Conv2d(width, config.value_width, kernel_size=3, padding=1)
 
     def forward(self, f16: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys (B, ck, h, w) and values (B, cv, h, w) of f16 (B, C, h, w)."""
+        """Return keys (B, ck, h, w) and values (B, cv, h, w) of f16 (B, C, h, w)."""
         return self.key(f16), self.value(f16)
-
-
-def tie_convolutions(target: nn.Module, source: nn.Module) -> None:
-    """Make `target` use the convolutions of `source` wherever both have one of the same name."""
-    for name, layer in source.named_children():
-        if not hasattr(target, name):
-            continue
-        if isinstance(layer, nn.Conv2d):
-            setattr(target, name, layer)
-        else:
-            tie_convolutions(getattr(target, name), layer)
 
 
 def _mask_stem(width: int) -> nn.Conv2d:

@@ -1,4 +1,4 @@
-"""TinyFlowNet: how far every pixel has moved since the last frame."""
+"""TinyFlowNet: the motion of every pixel since the previous frame."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TinyFlowNet(nn.Module):
         self.conv4_1 = _same(w16, w16)
         self.conv5 = _down(w16, w32, kernel=3)
         self.conv5_1 = _same(w32, w32)
-        # Each level sees its encoder features, the coarser level's, and the coarser flow (2).
+        # Input of a level: its encoder features, the coarser level's, and the coarser flow (2).
         joined16, joined8, joined4 = w16 + w8 + 2, w8 + w4 + 2, w4 + w2 + 2
         self.deconv4 = _up(w32, w8)
         self.deconv3 = _up(joined16, w4)
@@ -42,17 +42,17 @@ class TinyFlowNet(nn.Module):
         self.enlarge3 = _up(2, 2, bias=False)
 
     def forward(self, image: Tensor, previous: Tensor) -> Tensor:
-        """Flow from `image` (B, 3, H, W) to `previous`: (B, 2, H, W) px, (x, y)."""
+        """Estimate the flow from `image` (B, 3, H, W) to `previous`: (B, 2, H, W) px, x first."""
         padding = Padding.to_multiple((image.shape[-2], image.shape[-1]), FLOW_STRIDE)
         half = torch.cat([_padded_and_halved(x, padding) for x in (image, previous)], dim=1)
-        # Plane by plane in memory: enlarging two channels that alternate is slow.
+        # Plane by plane in memory: enlarging two interleaved channels is slow.
         finest = self.pyramid(half)[0].float().contiguous()
         # Enlarged in space only: the network already counts full-size pixels.
         flow = F.interpolate(finest, scale_factor=8, mode="bilinear", align_corners=False)
         return padding.remove(flow)
 
     def pyramid(self, pair: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Flows at strides 4, 8, 16 and 32 of a normalised pair (B, 6, H, W); 32 divides H, W.
+        """Estimate flows at strides 4, 8, 16 and 32 of a pair (B, 6, H, W); 32 divides H and W.
 
         Each is (B, 2, H/stride, W/stride), in pixels of the frame *before* it was halved.
         """
@@ -72,7 +72,7 @@ class TinyFlowNet(nn.Module):
 def _padded_and_halved(image: Tensor, padding: Padding) -> Tensor:
     """Return `padding.add(image)`, whose sides are even, bilinearly at half the size."""
     sides = dataclasses.astuple(padding)
-    # Zeros are halved to zeros: only those that share a 2x2 with pixels have to be there before.
+    # Zeros stay zeros when halved: only those that share a 2x2 with pixels are needed before.
     before, after = Padding(*(s % 2 for s in sides)), Padding(*(s // 2 for s in sides))
     half = F.interpolate(before.add(image), scale_factor=0.5, mode="bilinear", align_corners=False)
     return after.add(half)

@@ -1,4 +1,4 @@
-"""RMNet put together: what one frame costs, in the order it is paid."""
+"""RMNet as a whole: what is computed of one frame, in order."""
 
 from __future__ import annotations
 
@@ -6,40 +6,29 @@ import copy
 from typing import NamedTuple
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rmnet.config import RMNetConfig
 from rmnet.geometry import cells_in_boxes
 from rmnet.network.decoder import Decoder
-from rmnet.network.encoders import (
-    KeyValueHead,
-    MemoryEncoder,
-    QueryEncoder,
-    other_objects,
-    tie_convolutions,
-)
+from rmnet.network.encoders import KeyValueHead, MemoryEncoder, QueryEncoder, other_objects
 from rmnet.network.flow import TinyFlowNet
 
 
 class QueryFeatures(NamedTuple):
-    """What the query encoder says about B frames; the same for every object.
+    """Output of the query encoder for B frames; the same for every object."""
 
-    key (B, h, w, ck) and value (B, cv, h, w) of the stride-16 grid; skip8 and skip4, the
-    object-independent half of the decoder, (B, C, H/8, W/8) and (B, C, H/4, W/4).
-    """
-
-    key: Tensor
-    value: Tensor
-    skip8: Tensor
-    skip4: Tensor
+    key: Tensor  # (B, h, w, ck), on the stride-16 grid
+    value: Tensor  # (B, cv, h, w)
+    skip8: Tensor  # (B, C, H/8, W/8), of the object-independent half of the decoder
+    skip4: Tensor  # (B, C, H/4, W/4)
 
 
 class RMNet(nn.Module):
-    """Encoders, TinyFlowNet and decoder. Time, memory and files are others' business.
+    """Encoders, TinyFlowNet and decoder.
 
-    Images are normalised (B, 3, H, W), padded such that 16 divides H and W.
+    Images are normalised (B, 3, H, W) and padded, so that 16 divides H and W.
     """
 
     def __init__(self, config: RMNetConfig) -> None:
@@ -52,21 +41,23 @@ class RMNet(nn.Module):
         self.memory_head = KeyValueHead(config)
         self.decoder = Decoder(config)
         if config.tied_encoders:
-            tie_convolutions(self.memory_encoder, self.query_encoder)
+            for name, layer in self.query_encoder.named_modules():
+                if isinstance(layer, nn.Conv2d):
+                    self.memory_encoder.set_submodule(name, layer)
             self.memory_head.key = self.query_head.key
 
     def with_config(self, config: RMNetConfig) -> RMNet:
-        """The same modules under another configuration, one of the same shapes."""
+        """Return the same modules under another configuration, which must have the same shapes."""
         other = copy.copy(self)
         other.config = config
         return other
 
     def encode_query(self, image: Tensor) -> QueryFeatures:
-        """Encode frames to be segmented, (B, 3, H, W)."""
+        """Encode frames (B, 3, H, W) that are to be segmented."""
         f4, f8, f16 = self.query_encoder(image)
         key, value = self.query_head(f16)
         skip8, skip4 = self.decoder.skips(f8, f4)
-        return QueryFeatures(rearrange(key, "b c h w -> b h w c"), value, skip8, skip4)
+        return QueryFeatures(key.movedim(1, -1), value, skip8, skip4)
 
     def encode_memory(self, image: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """Encode past frames with their masks.
@@ -80,18 +71,18 @@ class RMNet(nn.Module):
         """
         num_objects = masks.shape[1]
         others = other_objects(masks).flatten(0, 1).unsqueeze(1) if num_objects > 1 else None
-        # The image's own part is convolved once, then repeated.
+        # The image's part is convolved once, then repeated.
         stem = self.memory_encoder.stem(image).repeat_interleave(num_objects, dim=0)
         features = self.memory_encoder(stem, masks.flatten(0, 1).unsqueeze(1), others)
         key, value = self.memory_head(features.f16)
-        return rearrange(key, "n c h w -> n h w c"), rearrange(value, "n c h w -> n h w c")
+        return key.movedim(1, -1), value.movedim(1, -1)
 
     def decode(self, readout: Tensor, features: QueryFeatures, query_boxes: Tensor) -> Tensor:
         """Decode every object by itself.
 
         Args:
-            readout: (B*N, h, w, cv), what each object's memory said.
-            features: Of the B frames.
+            readout: (B*N, h, w, cv), read from each object's memory.
+            features: Output of `encode_query` for the B frames.
             query_boxes: (B*N, 4) cells; outside, the query's value is hidden.
 
         Returns:
@@ -99,22 +90,19 @@ class RMNet(nn.Module):
         """
         batch = features.key.shape[0]
         num_objects = readout.shape[0] // batch
-        per_object = [_repeat(x, num_objects) for x in (features.value, *features[2:])]
-        value, skip8, skip4 = per_object
+        shared = features[1:]
+        if batch > 1:  # a single frame's features are broadcast instead
+            shared = [x.repeat_interleave(num_objects, dim=0) for x in shared]
+        value, skip8, skip4 = shared
         region = cells_in_boxes(query_boxes, *value.shape[-2:]).unsqueeze(1)
-        read = rearrange(readout, "n h w c -> n c h w")
+        read = readout.movedim(-1, 1)
         logits = self.decoder(torch.cat((read, value * region), dim=1), skip8, skip4)
         return object_probabilities(logits).unflatten(0, (batch, num_objects))
 
 
 def object_probabilities(logits: Tensor) -> Tensor:
-    """Probabilities (n, 4h, 4w) float32 of the second of two classes, from logits (n, 2, h, w)."""
-    # Softmax over two classes is a sigmoid of their difference, which enlarging leaves alone.
+    """Return float32 probabilities (n, 4h, 4w) of the second class, from logits (n, 2, h, w)."""
+    # A softmax over two classes is the sigmoid of their difference, and enlarging is linear.
     odds = (logits[:, 1:] - logits[:, :1]).float()
     odds = F.interpolate(odds, scale_factor=4, mode="bilinear", align_corners=False)
     return odds[:, 0].sigmoid()
-
-
-def _repeat(x: Tensor, num_objects: int) -> Tensor:
-    """Rows of (B, ...) once an object: (B*N, ...), or (1, ...) left to broadcasting."""
-    return x if x.shape[0] == 1 else x.repeat_interleave(num_objects, dim=0)

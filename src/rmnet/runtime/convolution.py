@@ -1,4 +1,4 @@
-"""A convolution together with what stands around it, for inference."""
+"""A convolution fused with the BatchNorm, sum and rectifiers around it, for inference."""
 
 from __future__ import annotations
 
@@ -8,20 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rmnet.ops import conv3x3, conv3x3_obstacle, fits
+from rmnet.ops import conv3x3, conv3x3_obstacle, fits_conv3x3
 from rmnet.runtime.workspace import new_activation, scratch
 
 
 class Convolution(nn.Module):
-    """relu(conv(relu(x)) + residual), whichever of the rectifiers and the sum are asked for.
+    """relu(conv(relu(x)) + residual), with the rectifiers and the sum that a call asks for.
 
-    By the native operator where that is faster, as a matrix product if it is one, else by
-    PyTorch.
-
-    Args:
-        conv: Its weights are shared, not copied, unless they have to be changed.
-        norm: What follows it, if anything; its stored statistics become a scale and a bias.
-        dtype: Precision of the computation.
+    Runs as the native operator where that is faster, as a matrix product if it is one, else in
+    PyTorch. Weights are shared unless a BatchNorm that follows changes them.
     """
 
     def __init__(
@@ -30,15 +25,15 @@ class Convolution(nn.Module):
         super().__init__()
         weight = conv.weight.detach()
         by_pytorch = conv3x3_obstacle(weight.device, dtype, conv.in_channels, conv.out_channels)
-        self.is_native = by_pytorch is None and fits(conv)
-        self.is_product = by_pytorch is None and _is_pointwise(conv)
+        self.is_native = by_pytorch is None and fits_conv3x3(conv)
+        is_pointwise = conv.kernel_size == (1, 1) and conv.stride == (1, 1) and conv.groups == 1
+        self.is_product = by_pytorch is None and is_pointwise
+        self.weight, self.scale = weight, None
         self.bias = None if conv.bias is None else conv.bias.detach()
-        self.scale = None
-        if norm is not None:
-            self.scale, self.bias = _as_scale_and_bias(norm, self.bias)
-            if not (self.is_native or self.is_product):
-                weight, self.scale = _scaled(weight, self.scale), None
-        self.weight = weight
+        if norm is not None and (self.is_native or self.is_product):
+            self.scale, self.bias = _scale_and_bias(conv, norm)
+        elif norm is not None:
+            self.weight, self.bias = folded(conv, norm)
         self.stride, self.padding, self.groups = conv.stride, conv.padding, conv.groups
 
     def forward(
@@ -50,9 +45,10 @@ class Convolution(nn.Module):
         relu: bool = False,
         out: Tensor | None = None,
     ) -> Tensor:
-        """(B, C, H, W) to (B, K, H', W'), perhaps in the workspace.
+        """Map (B, C, H, W) to (B, K, H', W').
 
-        The result may be written to `residual`, of its shape, or else, without one, to `out`.
+        The result may take the memory of `out`, which may be `residual` but not `x`; its contents
+        are lost. None takes memory from the workspace.
         """
         if self.is_native:
             return conv3x3(
@@ -63,7 +59,7 @@ class Convolution(nn.Module):
                 residual=residual,
                 relu_input=relu_input,
                 relu_output=relu,
-                out=self._room(x, out) if residual is None else residual,
+                out=self.new_output(x.shape) if out is None else out,
                 scratch=scratch(),
             )
         x = F.relu(x) if relu_input else x
@@ -75,50 +71,42 @@ class Convolution(nn.Module):
                 y += residual
         return F.relu(y, inplace=True) if relu else y
 
+    def new_output(self, input_shape: torch.Size) -> Tensor | None:
+        """Take memory for a result from the workspace; None where PyTorch allocates it itself."""
+        if not (self.is_native or self.is_product):
+            return None
+        return new_activation((input_shape[0], len(self.weight), *input_shape[2:]))
+
     def _multiply(self, x: Tensor, residual: Tensor | None, out: Tensor | None) -> Tensor:
-        """Multiply pixels by weights, straight onto what is to be added."""
+        """Multiply pixels by weights."""
         weight = self.weight.flatten(1)
         weight = weight if self.scale is None else weight * self.scale[:, None]
-        y = (self._room(x, out) if residual is None else residual).movedim(1, -1)
-        # Views, but for images that are laid out in other ways: then what is returned is a copy.
-        pixels, sums = x.movedim(1, -1).flatten(0, -2), y.flatten(0, -2)
+        out = cast("Tensor", self.new_output(x.shape)) if out is None else out
+        # Views of channels-last images. Of other layouts they are copies, and so is the result.
+        pixels, sums = (image.movedim(1, -1).flatten(0, -2) for image in (x, out))
         if residual is None:
             torch.mm(pixels, weight.T, out=sums)
         else:
-            sums.addmm_(pixels, weight.T)
+            summand = sums if residual is out else residual.movedim(1, -1).flatten(0, -2)
+            torch.addmm(summand, pixels, weight.T, out=sums)
         if self.bias is not None:
             sums += self.bias
-        return sums.view(y.shape).movedim(-1, 1)
-
-    def _room(self, x: Tensor, out: Tensor | None) -> Tensor:
-        if out is not None:
-            return out
-        return new_activation((len(x), len(self.weight), *x.shape[2:]))
+        batch, _, *size = x.shape
+        return sums.view(batch, *size, -1).movedim(-1, 1)
 
 
 def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Return the weight (K, C, k, k) and the bias (K,) of a convolution with its BatchNorm."""
-    bias = None if conv.bias is None else conv.bias.detach()
-    scale, bias = _as_scale_and_bias(norm, bias)
-    return _scaled(conv.weight.detach(), scale), bias
+    scale, bias = _scale_and_bias(conv, norm)
+    weight = conv.weight.detach() * scale[:, None, None, None]
+    return weight.contiguous(memory_format=torch.channels_last), bias
 
 
-def _is_pointwise(conv: nn.Conv2d) -> bool:
-    return conv.kernel_size == (1, 1) and conv.stride == (1, 1) and conv.groups == 1
-
-
-def _as_scale_and_bias(norm: nn.BatchNorm2d, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What a BatchNorm does to a convolution, two vectors (K,).
-
-    In float64, so that nothing is lost but the last rounding.
-    """
+def _scale_and_bias(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return a BatchNorm's factor on a convolution's weight, and the bias of both: (K,), (K,)."""
+    # In float64, so that nothing is lost but the last rounding.
     mean, variance = (cast("Tensor", x).double() for x in (norm.running_mean, norm.running_var))
     gain, shift = norm.weight.detach().double(), norm.bias.detach().double()
     scale = gain / (variance + norm.eps).sqrt()
-    offset = (-mean if bias is None else bias.double() - mean) * scale + shift
-    return scale.to(norm.weight.dtype), offset.to(norm.weight.dtype)
-
-
-def _scaled(weight: Tensor, scale: Tensor) -> Tensor:
-    scaled = weight * scale[:, None, None, None]
-    return scaled.contiguous(memory_format=torch.channels_last)
+    bias = -mean if conv.bias is None else conv.bias.detach().double() - mean
+    return scale.to(norm.weight.dtype), (bias * scale + shift).to(norm.weight.dtype)

@@ -11,7 +11,7 @@ from torch import nn
 
 import tiny
 from rmnet.network.encoders import MemoryEncoder, QueryEncoder
-from rmnet.runtime.halo import encoder_halo, wrong_results
+from rmnet.runtime.crops import encoder_halo, wrong_results
 from tiny_network import LITE0
 
 RESNETS = {
