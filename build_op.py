@@ -1,7 +1,7 @@
-"""Compiles the binaries of the native op; setup.py says when, and what if that fails.
+"""Compile the binaries of the native op; setup.py decides when, and handles failures.
 
-Both keep to the stable ABIs of torch and Python: what is built with one torch and one Python runs
-with every later one, from torch 2.11 and Python 3.10 on.
+Both binaries use only the stable ABIs of torch and Python: built once, they run with torch 2.11,
+Python 3.10 and all later versions.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ OLDEST_TORCH = (2, 11)
 ABI_FLAGS = ("-DTORCH_TARGET_VERSION=0x020b000000000000", "-DPy_LIMITED_API=0x030A0000")
 HOST_FLAGS = ("-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
 ARCHITECTURES = "8.0;9.0+PTX"
-OLDEST_ARCHITECTURE = 8  # the kernels copy asynchronously, and multiply bfloat16
-SEE_ALL = "`RMNET_REQUIRE_EXT=1 pip install -v .` shows all that it said"
+OLDEST_ARCHITECTURE = 8  # for asynchronous copies and bfloat16 products
+SEE_ALL = "`RMNET_REQUIRE_EXT=1 pip install -v .` shows its whole output"
 
-_sources = runpy.run_path("src/rmnet/ops/sources.py")  # by itself: the package needs torch
+_sources = runpy.run_path("src/rmnet/ops/sources.py")  # alone: importing the package needs torch
 SOURCES: dict[str, tuple[str, ...]] = _sources["SOURCES"]
 source_hash: Callable[[Path, str], str] = _sources["source_hash"]
 
@@ -37,7 +37,7 @@ log = logging.getLogger("rmnet.build")
 
 
 class NotBuiltError(Exception):
-    """Why a binary is missing: as asked for (INFO), for want of a tool (WARNING), or an ERROR."""
+    """Why a binary is missing: not wanted (INFO), a tool is missing (WARNING), or ERROR."""
 
     def __init__(self, reason: str, severity: int = logging.ERROR) -> None:
         super().__init__(reason)
@@ -46,7 +46,7 @@ class NotBuiltError(Exception):
 
 @dataclass(frozen=True)
 class Torch:
-    """What a build needs to know of torch."""
+    """The installed torch: its folder, version, and CUDA version if it has one."""
 
     folder: Path
     version: str
@@ -54,15 +54,17 @@ class Torch:
 
 
 def build(binary: str, output: Path) -> None:
-    """Compile and link one of SOURCES, in the root of the checkout.
+    """Compile and link one of SOURCES; run in the root of the checkout.
 
     Raises:
-        NotBuiltError: it should not or cannot be built.
+        NotBuiltError: The binary should not or cannot be built.
     """
     if os.environ.get("RMNET_NO_EXT") == "1":
         raise NotBuiltError("RMNET_NO_EXT=1 was set when rmnet was installed", logging.INFO)
     if sys.platform == "win32" or sysconfig.get_config_var("Py_GIL_DISABLED"):
-        raise NotBuiltError("not for Windows or free-threaded Python so far", logging.WARNING)
+        raise NotBuiltError(
+            "Windows and free-threaded Python are not supported yet", logging.WARNING
+        )
     torch = find_torch()
     output.parent.mkdir(parents=True, exist_ok=True)
     compile_and_link = _build_cuda if binary == "_C_cuda" else _build_cpu
@@ -80,17 +82,17 @@ def _build_cpu(torch: Torch, *arguments: str) -> None:
     compiler = os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++"
     shared = ["-shared"]
     if sys.platform == "darwin":
-        shared = ["-bundle", "-undefined", "dynamic_lookup"]  # Python has Python's symbols
+        shared = ["-bundle", "-undefined", "dynamic_lookup"]  # Python provides its symbols
     flags = [os.environ.get(name, "") for name in ("CXXFLAGS", "LDFLAGS")]
     _run(*shlex.split(compiler), *shared, *HOST_FLAGS, *arguments, *shlex.split(" ".join(flags)))
 
 
 def _build_cuda(torch: Torch, *arguments: str) -> None:
-    """With nvcc as the linker too: it knows where its own libraries are."""
+    """Link with nvcc too: it knows where its libraries are."""
     if os.environ.get("RMNET_CUDA") == "0":
         raise NotBuiltError("RMNET_CUDA=0 was set when rmnet was installed", logging.INFO)
     if torch.cuda is None:
-        raise NotBuiltError(f"torch {torch.version} is one without CUDA", logging.INFO)
+        raise NotBuiltError(f"torch {torch.version} has no CUDA", logging.INFO)
     nvcc = find_nvcc(torch.cuda)
     names = read_architectures(os.environ.get("TORCH_CUDA_ARCH_LIST") or ARCHITECTURES)
     _run(
@@ -117,32 +119,32 @@ def _run(*command: str) -> None:
     sys.stderr.write(done.stderr)
     if done.returncode:
         lines = done.stderr.splitlines() or [f"exit code {done.returncode}"]
-        telling = next((line for line in lines if "error" in line), lines[-1])
-        raise NotBuiltError(f"{Path(command[0]).name} failed: {telling.strip()}; {SEE_ALL}")
+        summary = next((line for line in lines if "error" in line), lines[-1])
+        raise NotBuiltError(f"{Path(command[0]).name} failed: {summary.strip()}; {SEE_ALL}")
 
 
 def find_torch() -> Torch:
-    """The torch of the environment that is installed into, even from within pip's isolation.
+    """Find the torch of the target environment, even from within pip's build isolation.
 
-    pip builds in an environment that holds `build-system.requires` and nothing else. If torch stood
-    there, each install would first download gigabytes for a second torch, perhaps of another CUDA.
-    But Python still knows its own site-packages, so torch is looked for there as well. Nothing is
-    imported, or put on sys.path: all that is needed are torch's headers, libraries and version.
+    pip builds in an environment that holds `build-system.requires` only. Listing torch there would
+    make every install download gigabytes for a second torch, perhaps with another CUDA. Python
+    still knows its own site-packages, so search there as well. Nothing is imported or added to
+    sys.path: a build needs torch's headers, libraries and version only.
 
     Raises:
-        NotBuiltError: there is none, or one that is too old.
+        NotBuiltError: torch is missing or too old.
     """
     spec = importlib.util.find_spec("torch")
     if spec is None:
         places = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
         places += site.getsitepackages()
-        if sys.prefix == sys.base_prefix:  # in no venv
+        if sys.prefix == sys.base_prefix:  # not in a venv
             places.append(site.getusersitepackages())
         spec = importlib.machinery.PathFinder.find_spec("torch", places)
     if spec is None or spec.origin is None:
         raise NotBuiltError(
-            "torch was not there yet when rmnet was installed; now that it is, "
-            "`pip install --force-reinstall --no-deps .` builds it (uv: with --no-build-isolation)"
+            "torch was not installed when rmnet was; once it is, run "
+            "`pip install --force-reinstall --no-deps .` (uv: with --no-build-isolation)"
         )
     folder = Path(spec.origin).parent
     facts = runpy.run_path(str(folder / "version.py"))
@@ -153,25 +155,29 @@ def find_torch() -> Torch:
 
 
 def find_nvcc(cuda: str) -> str:
-    """An nvcc of this version of CUDA, as far as the major one goes."""
+    """Find an nvcc with the major version of `cuda`.
+
+    Raises:
+        NotBuiltError: There is none.
+    """
     home = os.environ.get("CUDA_HOME")
     places = [f"{home}/bin"] if home else [os.environ.get("PATH", ""), "/usr/local/cuda/bin"]
     nvcc = shutil.which("nvcc", path=os.pathsep.join(places))
     if nvcc is None:
         raise NotBuiltError(f"there is no nvcc in {os.pathsep.join(places)}", logging.WARNING)
-    said = subprocess.run([nvcc, "--version"], stdout=subprocess.PIPE, text=True, check=False)
-    release = re.search(r"release (\d+)\.\d+", said.stdout)
+    version = subprocess.run([nvcc, "--version"], stdout=subprocess.PIPE, text=True, check=False)
+    release = re.search(r"release (\d+)\.\d+", version.stdout)
     if release is None or release[1] != cuda.partition(".")[0]:
-        found = release[0] if release else "of a release that it does not tell"
-        raise NotBuiltError(f"torch is of CUDA {cuda}, but {nvcc} is {found}", logging.WARNING)
+        found = release[0] if release else "an unknown release"
+        raise NotBuiltError(f"torch has CUDA {cuda}, but {nvcc} is {found}", logging.WARNING)
     return nvcc
 
 
 def read_architectures(text: str) -> list[str]:
-    """The names in a TORCH_CUDA_ARCH_LIST, but for those too old for the kernels.
+    """Return the names in a TORCH_CUDA_ARCH_LIST, without those too old for the kernels.
 
     Raises:
-        NotBuiltError: none is left, or one cannot be read.
+        NotBuiltError: A name is malformed, or none is left.
     """
     names = re.split(r"[;, ]+", text.strip())
     for name in names:

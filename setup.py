@@ -1,17 +1,17 @@
-"""Builds the native op, as far as this machine can; pyproject.toml says everything else.
+"""Build the native op if this machine can; pyproject.toml holds everything else.
 
-There are two binaries: `rmnet._C` (schema and CPU) takes a C++ compiler and torch's headers,
-`rmnet._C_cuda` also an nvcc of torch's CUDA version. The package is complete without them, only
-slower. So a binary that cannot be built is a warning here (pip shows it with -v), and a note
-`rmnet/<binary>.missing.txt` in the package, which `rmnet info` repeats.
+There are two binaries: `rmnet._C` (schema and CPU) needs a C++ compiler and torch's headers,
+`rmnet._C_cuda` also an nvcc of torch's CUDA version. The package is complete without them, but
+slower. If a binary cannot be built, this is a warning here (pip shows it with -v) and a note in the
+package, `rmnet/<binary>.missing.txt`, which `rmnet info` repeats.
 
 Environment:
-    RMNET_NO_EXT=1          build neither
-    RMNET_REQUIRE_EXT=1     fail where otherwise something that went wrong is a warning
-    RMNET_CUDA=0, =1        leave rmnet._C_cuda out; take it for wrong if it cannot be built
-    TORCH_CUDA_ARCH_LIST    what rmnet._C_cuda is built for (default: "8.0;9.0+PTX")
-    CUDA_HOME               its bin/nvcc is used (default: the nvcc on PATH, or in /usr/local/cuda)
-    CXX, CXXFLAGS, LDFLAGS  as everywhere
+    RMNET_NO_EXT=1          Build neither binary.
+    RMNET_REQUIRE_EXT=1     Fail where a failed build would otherwise be a warning.
+    RMNET_CUDA=0, =1        Leave out rmnet._C_cuda; treat it as failed if it cannot be built.
+    TORCH_CUDA_ARCH_LIST    GPU architectures of rmnet._C_cuda (default: "8.0;9.0+PTX").
+    CUDA_HOME               Folder with bin/nvcc (default: nvcc on PATH, or in /usr/local/cuda).
+    CXX, CXXFLAGS, LDFLAGS  Compiler and flags, as usual.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import build_op
 
 
 class BuildBinaries(build_ext):
-    """Builds what can be built, and leaves a note where a binary is missing."""
+    """Build the binaries that can be built, and leave a note in place of the others."""
 
     def run(self) -> None:
         self.missing: dict[str, str] = {}
@@ -48,10 +48,10 @@ class BuildBinaries(build_ext):
             self.get_finalized_command("bdist_wheel").root_is_pure = True  # py3-none-any
 
     def build_extension(self, extension: Extension) -> None:
-        """Also if the file is newer than its sources: torch or flags may have changed."""
+        """Build even if the binary is newer than its sources: torch or flags may have changed."""
         if self.missing:
             first = next(iter(self.missing))
-            raise build_op.NotBuiltError(f"of no use without {first}", logging.INFO)
+            raise build_op.NotBuiltError(f"it is useless without {first}", logging.INFO)
         output = Path(self.get_ext_fullpath(extension.name))
         build_op.build(extension.name.removeprefix("rmnet."), output)
 
@@ -74,13 +74,13 @@ class BuildBinaries(build_ext):
             for binary in build_op.SOURCES:
                 reason = self.missing.get(f"rmnet.{binary}")
                 note = folder / f"{binary}.missing.txt"
-                for left in folder.glob(f"{binary}.*") if reason else [note]:
-                    left.unlink(missing_ok=True)  # of an earlier build
+                for outdated in folder.glob(f"{binary}.*") if reason else [note]:
+                    outdated.unlink(missing_ok=True)
                 if reason:
                     note.write_text(f"{reason}\n", encoding="utf-8")
 
 
-free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))  # it has no stable ABI
+free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))  # has no stable ABI
 setup(
     ext_modules=[
         Extension(f"rmnet.{binary}", [f"csrc/{name}" for name in names], py_limited_api=True)

@@ -1,4 +1,4 @@
-// What every implementation of rmnet::regional_read is given, once it has been checked.
+// The checked arguments of rmnet::regional_read, shared by its implementations.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -14,14 +14,14 @@ namespace rmnet {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Cells [x0, x1) x [y0, y1) of the grid.
+// The grid cells [x0, x1) x [y0, y1).
 struct Box {
   int32_t x0, y0, x1, y1;
 };
 static_assert(sizeof(Box) == 4 * sizeof(int32_t));
 
-// The arguments as pointers and sizes. An object's part of each array is contiguous; from one
-// object to the next it is `*_stride` elements (a query key expanded over the objects has 0).
+// The arguments as pointers and sizes. Each object's part of an array is contiguous; consecutive
+// objects are `*_stride` elements apart (0 for a query key that is expanded over the objects).
 struct Inputs {
   int64_t objects, frames, height, width, key_width, value_width;
   const void* query_key;     // (objects, height, width, key_width)
@@ -31,8 +31,8 @@ struct Inputs {
   const Box* query_boxes;   // (objects,), contiguous
   const Box* memory_boxes;  // (objects, frames), contiguous
   const bool* present;      // (objects, frames), contiguous; null: every frame is present
-  bool zeroed;              // cells outside their box stay in the softmax, as zeros
-  float scale;              // of key products
+  bool zeroed;              // whether cells outside their box stay in the softmax, as zeros
+  float scale;              // factor on products of keys
 
   int64_t cells() const { return height * width; }
 };
@@ -54,11 +54,10 @@ inline void check_shape(const char* name, const Tensor& tensor,
   for (const int64_t size : shape) {
     same = same && tensor.size(axis++) == size;
   }
-  STD_TORCH_CHECK(same, name,
-                  " does not have the shape that goes with memory_key and memory_value");
+  STD_TORCH_CHECK(same, name, " does not have the shape that fits memory_key and memory_value");
 }
 
-// Contiguous but for the stride of the first axis.
+// Contiguous except for the stride of the first axis.
 inline bool is_row_contiguous(const Tensor& tensor) {
   int64_t stride = 1;
   for (int64_t axis = tensor.dim() - 1; axis > 0; --axis) {
@@ -75,7 +74,7 @@ inline Tensor row_contiguous(const Tensor& tensor) {
 }  // namespace detail
 
 // Checks everything that can be checked without reading a tensor's elements. The Python wrapper
-// has checked the same with better words; this is for who calls the op itself.
+// makes the same checks with better messages; these are for direct callers of the operator.
 inline CheckedInputs check_inputs(const Tensor& query_key, const Tensor& memory_key,
                                   const Tensor& memory_value, const Tensor& query_boxes,
                                   const Tensor& memory_boxes, const std::optional<Tensor>& present,

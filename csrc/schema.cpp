@@ -1,5 +1,5 @@
-// The operators' signatures. rmnet/ops/regional_read.py, convolution.py and inverted_residual.py are
-// their documentation.
+// Signatures of the operators. rmnet/ops/regional_read.py, convolution.py and inverted_residual.py
+// document them.
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(rmnet, m) {

@@ -1,7 +1,8 @@
-"""Loads and pushes on demand, in a process whose environment names the hub to ask.
+"""A process that loads and pushes weights on request; its environment names the hub.
 
-huggingface_hub reads its environment once, at import. Requests come as lines of JSON on standard
-input, {"call", "args", "options"}; answers go out likewise: {"result"} or {"error", "message"}.
+It is a process of its own because huggingface_hub reads the environment once, at import. Requests
+are lines of JSON on standard input, {"call", "args", "options"}; responses are lines on standard
+output, {"result"} or {"error", "message"}.
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ import sys
 import time
 
 from rmnet.errors import RMNetError
-from rmnet.weights.load import load_network, push_network
+from rmnet.weights import load_network, push_network
 from tiny_network import digest, tiny_network
 
 
 def load(name, **options):
-    """Digest of the tensors of what was loaded."""
+    """Load a network and return a digest of its tensors."""
     return digest(load_network(name, **options))
 
 
 def push(repo_id, seed, **options):
-    """Address of the commit."""
+    """Push a network and return the URL of the commit."""
     return push_network(tiny_network(seed), repo_id, **options)
 
 
 def main():
-    time.sleep = lambda seconds: None  # huggingface_hub waits before it tries again
+    time.sleep = lambda seconds: None  # no waiting between huggingface_hub's retries
     for line in sys.stdin:
         request = json.loads(line)
         call = {"load": load, "push": push}[request["call"]]

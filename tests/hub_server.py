@@ -1,8 +1,8 @@
-"""A small Hugging Face hub on the loopback address: what its clients ask for, and its faults.
+"""A small Hugging Face hub on the loopback address that records requests and can inject faults.
 
-It speaks the protocol of huggingface_hub 1 and 2 without Xet: `resolve` with ETag and commit,
-large files behind a redirect, error codes in headers; for uploads, `create`, `preupload`, LFS
-batch and `commit`.
+It speaks the protocol of huggingface_hub 1 and 2 without Xet: `resolve` with ETag and commit, large
+files behind a redirect, and error codes in headers; for uploads, `create`, `preupload`, LFS batch
+and `commit`.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
-MIN_LARGE = 2_000  # bytes; from here a file is stored by its hash, behind a redirect
+MIN_LARGE = 2_000  # bytes; files of this size or more are stored by hash, behind a redirect
 
 
 @dataclass
 class Repository:
-    """Commits are numbered in hexadecimal; branches name them."""
+    """A repository; commits are numbered in hexadecimal, and branches name them."""
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
-    readers: frozenset[str] | None = None  # tokens that may read; None for everybody
+    readers: frozenset[str] | None = None  # tokens that may read; None: public
     writers: frozenset[str] = frozenset({"hf_writer"})
     gated: bool = False
     faults: dict[str, str] = field(default_factory=dict)  # file name -> see Handler._send_file
     moves_to: dict[str, bytes] | None = None  # becomes the branch's commit after the next GET
 
     def commit(self, files, branch="main"):
-        """Add a commit with exactly these files; its hash."""
+        """Add a commit with exactly these files and return its hash."""
         sha = f"{len(self.commits) + 1:040x}"
         self.commits[sha] = dict(files)
         self.branches[branch] = sha
@@ -41,7 +41,7 @@ class Repository:
 
 
 class HubServer:
-    """The hub, its repositories, and every request that came: (method, path, headers)."""
+    """The hub, its repositories, and all requests received: (method, path, headers)."""
 
     def __init__(self):
         self.repositories: dict[str, Repository] = {}
@@ -57,7 +57,7 @@ class HubServer:
         return f"http://127.0.0.1:{self.port}"
 
     def add(self, repo_id, files=None, **options):
-        """A repository, with a first commit if files are given."""
+        """Add a repository, with a first commit if files are given."""
         repository = self.repositories[repo_id] = Repository(**options)
         if files is not None:
             repository.commit(files)
@@ -65,7 +65,7 @@ class HubServer:
 
     @contextmanager
     def gone(self):
-        """Nobody listens meanwhile."""
+        """Take the server down for the duration of the block."""
         self.close()
         try:
             yield
@@ -74,7 +74,7 @@ class HubServer:
 
     @contextmanager
     def recorded(self):
-        """The requests of a block, as "METHOD path"."""
+        """Collect the requests made in the block, as "METHOD path"."""
         lines: list[str] = []
         start = len(self.requests)
         yield lines
@@ -94,7 +94,7 @@ class HubServer:
 
 
 class HubError(Exception):
-    """An answer that is not 200."""
+    """A response other than 200."""
 
     def __init__(self, status, code="", message="", url=""):
         super().__init__(status, code, message, url)
@@ -102,7 +102,7 @@ class HubError(Exception):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request."""
+    """Handler of one request."""
 
     hub: HubServer
     protocol_version = "HTTP/1.1"
@@ -120,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(self._post)
 
     def log_message(self, *args):
-        """Say nothing."""
+        """Log nothing."""
 
     def _answer(self, action):
         self.close_connection = True
@@ -203,17 +203,17 @@ class Handler(BaseHTTPRequestHandler):
             "ETag": '"of the redirect"',
             "X-Linked-ETag": f'"{oid}"',
             "X-Linked-Size": "" if fault == "size unknown" else str(len(content)),
-            # Another host, as the hub's content network is: no token goes there.
+            # Another host, like the hub's CDN, so that clients send it no token.
             "Location": f"http://localhost:{self.hub.port}/large/{oid}/{repo_id}/{name}",
         }
         self._send(302, b"", headers)
 
     def _send_file(self, content, headers, fault):
-        """Send a file, or what a fault leaves of it.
+        """Send a file, as changed by a fault.
 
-        "short": fewer bytes than announced by HEAD, in a response that is whole. "size unknown":
-        the same, and HEAD announced none. "closed early": the connection ends half-way, and from
-        then on at once. "changed": all bytes, but one is another.
+        "short": a complete response with fewer bytes than HEAD announced. "size unknown": the same,
+        but HEAD announced no size. "closed early": the connection closes half-way, and at once when
+        the rest is requested. "changed": all bytes are sent, one of them changed.
         """
         if fault == "changed":
             middle = len(content) // 2
@@ -293,7 +293,7 @@ class Handler(BaseHTTPRequestHandler):
     def _store_large(self):
         oid = self.path.removeprefix("/large/")
         if hashlib.sha256(self.body).hexdigest() != oid:
-            raise HubError(400, "", "the hash is of other bytes")
+            raise HubError(400, "", "the hash does not match the content")
         self.hub.large[oid] = self.body
         self._send(200)
 

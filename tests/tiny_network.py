@@ -1,4 +1,4 @@
-"""A network small enough that its files are made and read in milliseconds."""
+"""A network so small that its files are written and read in milliseconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiny import CONFIG as TINY
 
 
 def tiny_network(seed=0, **changes):
-    """Random weights, the statistics of the BatchNorms included."""
+    """Return a network with random weights, including the statistics of its BatchNorms."""
     generator = torch.Generator().manual_seed(seed)
     network = RMNet(dataclasses.replace(TINY, **changes))
     with torch.no_grad():
@@ -26,7 +26,7 @@ def tiny_network(seed=0, **changes):
 
 
 def assert_same_tensors(given, wanted):
-    """Equal to the bit, name by name."""
+    """Assert that two networks have the same tensors, bit for bit."""
     given, wanted = given.state_dict(), wanted.state_dict()
     assert given.keys() == wanted.keys()
     for name, tensor in wanted.items():
@@ -35,7 +35,7 @@ def assert_same_tensors(given, wanted):
 
 
 def digest(network):
-    """A hash of every tensor, to compare networks of two processes."""
+    """Hash all tensors, to compare networks across processes."""
     total = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         total.update(name.encode() + tensor.numpy().tobytes())

@@ -1,4 +1,4 @@
-// Many arrays of floats in one allocation.
+// Several arrays of floats in one allocation.
 #pragma once
 
 #include <cstdint>
@@ -13,15 +13,15 @@ inline int64_t round_up(int64_t size, int64_t multiple) {
   return (size + multiple - 1) / multiple * multiple;
 }
 
-// Hands out parts of one allocation, each aligned to a cache line. Used twice: to add up what is
-// needed, and to give it out.
+// Hands out parts of one allocation, each aligned to a cache line. Callers use it twice: with a
+// null pointer to measure the total size, then to get the parts.
 class Arena {
  public:
   explicit Arena(float* start) : start_(start) {}
   float* take(int64_t floats) {
     float* part = start_ ? start_ + used_ : nullptr;
     used_ += round_up(floats, kLine);
-#ifdef __SANITIZE_ADDRESS__  // a part that is written beyond its end is then found out
+#ifdef __SANITIZE_ADDRESS__  // detects writes past the end of a part
     if (start_) ASAN_POISON_MEMORY_REGION(start_ + used_, kLine * sizeof(float));
     used_ += kLine;
 #endif

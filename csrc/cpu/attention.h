@@ -1,7 +1,7 @@
-// The arithmetic of the CPU read, behind one table of functions an instruction set.
+// The arithmetic of the CPU read: a table of functions for each instruction set.
 //
-// An object's queries attend to its memory cells in segments: runs of cells that one thread
-// takes. Each segment leaves a partial sum that is not normalised yet, so that segments can be
+// An object's queries attend to its memory cells in segments, runs of cells that one thread
+// processes. Each segment gives a partial sum that is not normalised, so that segments can be
 // merged: softmax(s) v = sum_i e^(m_i - m) r_i / sum_i e^(m_i - m) l_i.
 #pragma once
 
@@ -17,20 +17,20 @@ struct Queries {
   int64_t rows;
 };
 
-// What a segment found, for each of `rows` queries (there is room for `padded_rows`).
+// The result of a segment for each of `rows` queries, with room for `padded_rows`.
 struct Partial {
   float* readout;  // (padded_rows, padded_width): sum of e^(s - maximum) v
   float* maximum;  // (padded_rows,): the largest score
   float* total;    // (padded_rows,): sum of e^(s - maximum)
 };
 
-// Some memory cells of one object. `cells` are positions in its (T, h, w).
+// Some memory cells of one object; `cells` are positions in its (T, h, w).
 struct Segment {
   const void* keys;    // (T h w, key_width)
   const void* values;  // (T h w, value_width)
   const int32_t* cells;
   int64_t num_cells;
-  float zeroed_cells;  // so many cells more, of score 0 and value 0
+  float zeroed_cells;  // number of further cells, of score 0 and value 0
 };
 
 // Widths of keys and values.
@@ -38,27 +38,27 @@ struct Widths {
   int64_t key, value;
 };
 
-// One instruction set's functions for one element type.
+// Functions of one instruction set for one element type.
 struct AttentionKernels {
-  int row_multiple;     // queries are padded to a multiple of this
-  int column_multiple;  // value widths too
-  int cells_at_a_time;  // cells packed at once; segments should be multiples of it
+  int row_multiple;     // the number of queries is padded to a multiple of this
+  int column_multiple;  // value widths are padded to a multiple of this
+  int cells_at_a_time;  // number of cells packed at once; segments should be multiples of it
 
-  // Floats of scratch that one thread needs.
+  // Returns the number of floats of scratch memory that one thread needs.
   int64_t (*scratch_size)(Widths widths);
-  // Packs queries `first`.. of `cells` (positions in (h, w)), times `scale`; row `cells.size()`
-  // and beyond are zero. Writes padded rows x key width floats.
+  // Packs the queries of `cells` (positions in (h, w)), times `scale`: padded_rows x key_width
+  // floats. Rows from `num_cells` on are zero.
   void (*pack_queries)(const void* query_key, const int32_t* cells, int64_t num_cells,
                        int64_t padded_rows, int64_t key_width, float scale, float* packed);
   // Reads one segment into one partial sum.
   void (*attend)(const Queries& queries, const Segment& segment, Widths widths,
                  const Partial& partial, float* scratch);
-  // Writes row `row` of `count` merged partial sums, normalised.
+  // Merges row `row` of `count` partial sums and writes it, normalised. Overwrites the first sum.
   void (*merge)(const Partial* partials, int64_t count, int64_t row, int64_t value_width,
                 void* readout);
 };
 
-// An instruction set's functions for every element type.
+// Functions of one instruction set for every element type.
 struct AttentionTable {
   AttentionKernels of_float, of_half, of_bfloat16;
 };

@@ -3,7 +3,7 @@
 
 #ifdef RMNET_X86
 
-// Whatever these files include comes first: code that others share must not use AVX-512.
+// Shared headers come first: code that other files use too must not contain AVX-512.
 #include <immintrin.h>
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
@@ -12,7 +12,7 @@
 #pragma clang attribute push(__attribute__((target("avx512f,avx512vl,fma"))), apply_to = function)
 #else
 #pragma GCC target("avx512f,avx512vl,fma")
-// GCC 12 warns of its own headers here: https://gcc.gnu.org/bugzilla/show_bug.cgi?id=105593
+// GCC 12 warns about its own headers: https://gcc.gnu.org/bugzilla/show_bug.cgi?id=105593
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
@@ -22,7 +22,7 @@
 
 namespace rmnet {
 
-// A constant: no code of this file runs before somebody has looked at the processor.
+// Constant-initialised: no code of this file may run before the processor has been checked.
 const AttentionTable avx512_attention = attention_table<SimdAvx512>();
 
 }  // namespace rmnet

@@ -1,14 +1,14 @@
-// The functions of attention.h for any instruction set. Included once by each of attention_*.cpp,
-// below its `#pragma GCC target`: nothing here may be shared between those, so everything is a
-// template of the instruction set, and the standard library stays out of it.
+// The functions of attention.h for any instruction set. Each of attention_*.cpp includes this once,
+// below its `#pragma GCC target`. The linker must not share any of this code between those files,
+// so everything is a template of the instruction set, and the standard library is not used.
 //
-// Matrices are laid out so that the lanes of a vector are queries while scores are made (no sum
-// or maximum across lanes, no transposed keys) and channels while values are added up:
+// Matrices are laid out so that the lanes of a vector are queries while scores are computed (no sum
+// or maximum across lanes, no transposed keys) and channels while values are summed:
 //
 //   scores (cells, 48 queries) = keys (cells, ck) x queries (ck, 48)
-//   readout (48 queries, cv)  += scores' weights, transposed x values (cells, cv)
+//   readout (48 queries, cv)  += weights (cells, 48 queries), transposed x values (cells, cv)
 //
-// Both products are the same tile: its left factor is read one number at a time, in any order.
+// Both products use the same tile: it reads its left factor one number at a time, with any strides.
 #pragma once
 
 #include <torch/headeronly/util/BFloat16.h>
@@ -25,9 +25,10 @@ struct Attention {
   static constexpr int kLanes = Simd::kLanes;
   static constexpr int kTileRows = Simd::kTileRows;
   static constexpr int kTileColumns = 2 * kLanes;
-  // Queries at a time: enough that a panel of values is read often, in whole tiles both ways.
+  // Number of queries at a time: many, so that a panel of values is used often; whole tiles in both
+  // products.
   static constexpr int kQueries = Simd::kQueries;
-  // Memory cells at a time: their keys, values and scores stay in the second-level cache.
+  // Number of memory cells at a time: their keys, values and scores fit the second-level cache.
   static constexpr int kCells = 240;
   static constexpr float kNone = -__builtin_huge_valf();
   static_assert(kQueries % kTileColumns == 0 && kQueries % kTileRows == 0);
@@ -37,7 +38,7 @@ struct Attention {
     return (size + multiple - 1) / multiple * multiple;
   }
 
-  // What a thread works with, in this order and aligned to vectors.
+  // The scratch memory of a thread: these arrays in this order, aligned to vectors.
   struct Scratch {
     float* keys;     // (kCells, ck)
     float* values;   // (cv / kTileColumns, kCells, kTileColumns)
@@ -57,7 +58,7 @@ struct Attention {
 
   static int64_t scratch_size(Widths widths) { return Scratch::size(widths); }
 
-  // c (kTileRows, kTileColumns) = c * factor of its row + a (kTileRows, depth) x b (depth, columns)
+  // c (kTileRows, kTileColumns) = factor of the row * c + a (kTileRows, depth) x b (depth, columns)
   template <bool kAccumulate>
   static void multiply_tile(int64_t depth, const float* a, int64_t a_row, int64_t a_depth,
                             const float* b, int64_t b_row, float* c, int64_t c_row,
@@ -88,7 +89,7 @@ struct Attention {
     }
   }
 
-  // Eight (or so) elements of a row that may end before.
+  // Loads a vector from a row with `count` elements left; the missing ones are zero.
   static Vector load_some(const Element* p, int64_t count) {
     if (count >= kLanes) return Simd::load(p);
     float some[kLanes] = {};
@@ -96,7 +97,7 @@ struct Attention {
     return Simd::load(some);
   }
 
-  // (ck, kQueries) for every kQueries queries.
+  // Packs every kQueries queries as (ck, kQueries).
   static void pack_queries(const void* query_key, const int32_t* cells, int64_t num_cells,
                            int64_t padded_rows, int64_t key_width, float scale, float* packed) {
     const auto* keys = static_cast<const Element*>(query_key);
@@ -122,7 +123,7 @@ struct Attention {
       for (int64_t c = 0; c < whole; c += kLanes) Simd::store(row + c, Simd::load(key + c));
       for (int64_t c = whole; c < key_width; ++c) row[c] = static_cast<float>(key[c]);
     }
-    // Whole tiles are computed; rows beyond the last cell only have to be numbers.
+    // Tiles are computed whole; rows past the last cell may hold any finite numbers.
     float* end = packed + count * key_width;
     for (int64_t i = 0; i < (round_up(count, kTileRows) - count) * key_width; ++i) end[i] = 0.0f;
   }
@@ -140,7 +141,7 @@ struct Attention {
     }
   }
 
-  // Turns the scores of `count` cells into weights, and says by what to rescale what was summed.
+  // Turns the scores of `count` cells into weights; `rescale` gets the factors on earlier sums.
   static void update_softmax(int64_t count, int64_t vectors, float* scores, float* maximum,
                              float* total, float* rescale) {
     for (int64_t v = 0; v < vectors; ++v) {
@@ -170,7 +171,7 @@ struct Attention {
     const Scratch scratch(memory, widths);
     const int64_t padded_width = round_up(widths.value, kTileColumns);
     const int64_t padded_rows = round_up(queries.rows, kQueries);
-    // Cells of score 0 count from the start: maximum 0, so many times e^0.
+    // Zeroed cells count from the start: a maximum of 0, and e^0 for each.
     for (int64_t i = 0; i < padded_rows; ++i) {
       partial.maximum[i] = segment.zeroed_cells > 0 ? 0.0f : kNone;
       partial.total[i] = segment.zeroed_cells;
@@ -183,7 +184,7 @@ struct Attention {
       for (int64_t first = 0; first < queries.rows; first += kQueries) {
         const int64_t rows_left = queries.rows - first;
         const int64_t rows = rows_left < kQueries ? rows_left : kQueries;
-        // Row tiles may reach beyond the last whole column tile, and want weights there.
+        // Row tiles of the second product may need weights past the last column tile of the first.
         const int64_t columns = round_up(round_up(rows, kTileRows), kTileColumns);
         score(count, columns, scratch.keys, queries.packed + first * widths.key, widths.key,
               scratch.scores);
@@ -227,7 +228,7 @@ struct Attention {
     return lanes[0];
   }
 
-  // Adds the others up in the first partial sum's own row, then writes that.
+  // Adds the other partial sums to the first, in place, then writes the row.
   static void merge(const Partial* partials, int64_t count, int64_t row, int64_t value_width,
                     void* destination) {
     const int64_t padded_width = round_up(value_width, kTileColumns);

@@ -1,4 +1,5 @@
-// rmnet::conv3x3 for the CPU: input channels in groups, tiles in blocks, and blocks over threads.
+// rmnet::conv3x3 for the CPU: groups of input channels, blocks of tiles, blocks spread over
+// threads.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -20,12 +21,12 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Enough that the filters, which each block reads once, are used often; few enough that the
-// transformed patches and sums do not leave the caches.
+// Enough to use the filters often, since each block reads them once; few enough for the transformed
+// patches and sums to stay in the caches.
 constexpr int64_t kTilesAtATime = 48;
 
-// Input channels at a time: their transformed filters need little memory, and sums of sums round
-// less than one long sum.
+// Number of input channels at a time: their transformed filters need little memory, and a sum of
+// sums has smaller rounding errors than one long sum.
 constexpr int64_t kChannelsAtATime = 256;
 
 const WinogradKernels& winograd_of(InstructionSet instruction_set) {
@@ -36,13 +37,13 @@ const WinogradKernels& winograd_of(InstructionSet instruction_set) {
   return portable_winograd;
 }
 
-// How many channels are taken at a time: as many each time, but for the last.
+// Returns the number of channels at a time: groups of equal size, except for the last.
 int64_t group_size(int64_t channels) {
   const int64_t groups = (channels + kChannelsAtATime - 1) / kChannelsAtATime;
   return std::min(channels, round_up((channels + groups - 1) / groups, 16));
 }
 
-// The convolution of some of the input channels, added to that of the channels before.
+// The convolution of some input channels, added to the result of the channels before.
 Convolution group(const Convolution& whole, int64_t first, int64_t channels) {
   Convolution part = whole;
   part.channels = channels;
@@ -61,7 +62,7 @@ void convolve(const Convolution& whole, const WinogradKernels& kernels,
               const std::optional<Tensor>& scratch) {
   const int64_t threads = torch::stable::get_num_threads();
   const int64_t tiles = whole.tiles();
-  // As many for each thread, as far as there are tiles.
+  // The same number of blocks for each thread, if there are enough tiles.
   const int64_t full_blocks = std::max<int64_t>(1, (tiles + kTilesAtATime / 2) / kTilesAtATime);
   const int64_t blocks = std::min(round_up(full_blocks, threads), tiles);
   const int64_t workers = std::min(threads, blocks);
@@ -95,13 +96,13 @@ void convolve(const Convolution& whole, const WinogradKernels& kernels,
   }
 }
 
-// (K,) of float32, contiguous, or nothing.
+// Returns a contiguous float32 vector (out_channels,), or nothing.
 std::optional<Tensor> check_vector(const char* name, const std::optional<Tensor>& vector,
                                    int64_t out_channels) {
   if (!vector) return std::nullopt;
   STD_TORCH_CHECK(vector->dim() == 1 && vector->size(0) == out_channels &&
                       vector->scalar_type() == ScalarType::Float,
-                  name, " must be (out_channels,) of float32");
+                  name, " must be float32 of shape (out_channels,)");
   return torch::stable::contiguous(*vector);
 }
 
@@ -117,10 +118,10 @@ void conv3x3_cpu(const Tensor& out, const Tensor& x, const Tensor& weight,
   const int64_t images = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
   STD_TORCH_CHECK(weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3 &&
                       weight.scalar_type() == ScalarType::Float,
-                  "weight must be (out_channels, channels, 3, 3) of float32");
+                  "weight must be float32 of shape (out_channels, channels, 3, 3)");
   const int64_t out_channels = weight.size(0);
   STD_TORCH_CHECK(out_channels > 0 && channels > 0, "weight is empty");
-  STD_TORCH_CHECK(weight.size(1) == channels, "x has ", channels, " channels; weight is for ",
+  STD_TORCH_CHECK(weight.size(1) == channels, "x has ", channels, " channels; weight expects ",
                   weight.size(1));
   const auto check_result = [&](const char* name, const Tensor& result) {
     check_images(name, result);
@@ -129,7 +130,7 @@ void conv3x3_cpu(const Tensor& out, const Tensor& x, const Tensor& weight,
                     name, " does not have the shape of the result");
   };
   check_result("out", out);
-  STD_TORCH_CHECK(has_channels_last(out), "out must have its channels one after another");
+  STD_TORCH_CHECK(has_channels_last(out), "the channels of out must be adjacent in memory");
   const std::optional<Tensor> factors = check_vector("scale", scale, out_channels);
   const std::optional<Tensor> shift = check_vector("bias", bias, out_channels);
   const Tensor input = channels_last(x);
@@ -156,7 +157,7 @@ void conv3x3_cpu(const Tensor& out, const Tensor& x, const Tensor& weight,
   }
   STD_TORCH_CHECK(
       !scratch || (scratch->scalar_type() == ScalarType::Float && scratch->is_contiguous()),
-      "scratch must be contiguous, of float32");
+      "scratch must be contiguous float32");
   const WinogradKernels& kernels = winograd_of(choose_instruction_set(instruction_set));
   if (convolution.tiles() > 0) convolve(convolution, kernels, scratch);
 }

@@ -3,11 +3,11 @@
 
 namespace rmnet {
 
-// e^x for x <= 0, as a softmax needs it: relative error below 2e-7, and at least 1e-38, so that
-// nothing becomes denormal.
+// e^x for x <= 0, for a softmax: relative error below 2e-7; at least 1e-38, so that no result is
+// denormal.
 //
-// x = n ln 2 + r with |r| <= ln 2 / 2, so e^x = 2^n e^r; e^r by a polynomial.
-// Source: the coefficients and the split of ln 2 in two are Cephes' expf.
+// With x = n ln 2 + r and |r| <= ln 2 / 2, e^x = 2^n e^r; a polynomial approximates e^r.
+// Source: Cephes' expf, for the coefficients and the split of ln 2 into two parts.
 template <class Simd>
 inline typename Simd::Vector exp_of_negative(typename Simd::Vector x) {
   x = Simd::max(x, Simd::broadcast(-87.3f));

@@ -7,7 +7,7 @@
 namespace rmnet {
 namespace {
 
-// What this processor runs, best first.
+// The instruction sets of this processor, best first.
 std::vector<InstructionSet> find_instruction_sets() {
   std::vector<InstructionSet> found;
 #ifdef RMNET_X86
@@ -34,7 +34,7 @@ InstructionSet choose_instruction_set(const std::string& name) {
     if (name == name_of(candidate)) return candidate;
   }
   STD_TORCH_CHECK(false, "instruction_set is \"", name,
-                  "\"; this processor runs nothing of that name; accepted: \"best\"");
+                  "\", which this processor does not support; accepted: \"best\"");
   return InstructionSet::kPortable;
 }
 

@@ -1,4 +1,4 @@
-// Which vector instructions to use.
+// Choice of vector instructions.
 #pragma once
 
 #include <string>
@@ -11,8 +11,9 @@ namespace rmnet {
 
 enum class InstructionSet { kPortable, kAvx2, kAvx512 };
 
-// "best": of those this processor runs. "avx512", "avx2" and "portable" are for tests and
-// benchmarks; throws if the processor lacks it or the name is another.
+// Returns the instruction set of that name; "best" is the best one that this processor supports.
+// "avx512", "avx2" and "portable" are for tests and benchmarks. Throws if the processor does not
+// support it or the name is unknown.
 InstructionSet choose_instruction_set(const std::string& name);
 
 const char* name_of(InstructionSet instruction_set);

@@ -1,17 +1,17 @@
-// The arithmetic of inverted residual blocks, behind one function an instruction set.
+// The arithmetic of inverted residual blocks: one function for each instruction set.
 //
 //   e = relu6(expand x)      1 x 1; or nothing: e = x
-//   d = relu6(filter e)      k x k, each channel by itself, stride s, zeros around e
+//   d = relu6(filter e)      k x k, depthwise, stride s, zeros around e
 //   y = project d (+ x)      1 x 1
 //
-// e is some six times as wide as x, and never exists as a whole. The output is made in strips of
-// columns, each from top to bottom. The k rows of e that the next row of d needs are in a ring:
-// each is computed once a strip, when the first row of d reaches it.
+// e has about six times as many channels as x and never exists as a whole. The output is computed
+// in strips of columns, each from top to bottom. A ring holds the k rows of e that the next row of
+// d needs; each row is computed once per strip, when the first row of d reaches it.
 //
-// e and d lie in panels of 16 channels, (panels, rows, columns, 16): a pixel of a panel is a cache
-// line. Lanes of a vector are channels in each step, so that nothing is ever transposed or added
-// up across lanes. Every sum begins with its bias (and the number of x that is added) and takes
-// its products in the order of the channels. So results do not depend on how the work is cut.
+// e and d are stored in panels of 16 channels, (panels, rows, columns, 16): a pixel of a panel is a
+// cache line. Lanes of a vector are channels in each step, so that nothing is transposed or summed
+// across lanes. Every sum begins with its bias (plus x, if that is added) and takes its products in
+// the order of the channels, so that results do not depend on how the work is divided.
 #pragma once
 
 #include <cstdint>
@@ -21,17 +21,17 @@
 
 namespace rmnet {
 
-constexpr int kPanelChannels = 16;  // of e and d; also output channels that are projected together
-constexpr int kNarrowGroup = 8;     // output channels of the last group, if no more are left
+constexpr int kPanelChannels = 16;  // channels of a panel of e or d, or of a group of the output
+constexpr int kNarrowGroup = 8;     // channels of the output's last group, if at most 8 are left
 constexpr int kFilterColumns = 6;   // outputs of the depthwise filter computed together
 
-// Where packed weights lie, in floats from their start. Numbers that fill up a panel or group are
+// Positions of the packed weights, in floats from their start. Panels and groups are padded with
 // zeros.
 struct PackedLayout {
   int64_t expand_stride;           // (1 + channels, 16): a panel's biases, then weights
-  int64_t filters, filter_stride;  // (1 + k * k, 16) a panel: biases, then weights
-  int64_t bias;                    // (out_channels,), of the projection
-  int64_t project, group_stride;   // (expanded, 16) a group, or (expanded, 8) the last
+  int64_t filters, filter_stride;  // (1 + k * k, 16) per panel: biases, then weights
+  int64_t bias;                    // (out_channels,): biases of the projection
+  int64_t project, group_stride;   // (expanded, 16) per group, perhaps (expanded, 8) for the last
   int64_t size;
 
   PackedLayout(int64_t channels, int64_t expanded, int64_t out_channels, int64_t kernel,
@@ -62,15 +62,15 @@ struct InvertedResidual {
   int64_t out_width() const { return (width + stride - 1) / stride; }
 };
 
-// Output that one thread makes at a time.
+// The part of the output that one thread computes at a time.
 struct OutputPart {
   int64_t image, first_row, last_row, first_column, last_column;
 };
 
-// Where a thread keeps what is in between, for so many panels and columns of output at a time.
+// A thread's memory for intermediate results.
 struct StripScratch {
-  int64_t panels;  // with fewer than all, sums go on from the output
-  // Of a row and a panel. A line more than they need: rows of 2^n floats would fall on the same
+  int64_t panels;  // at a time; if not all, the output holds the sums of the panels before
+  // Strides of rows and panels, padded by one cache line: rows of 2^n floats would map to the same
   // cache sets.
   int64_t row_stride, panel_stride, filtered_stride;
   float* ring;      // (panels, k, columns, 16): rows of e, row y at y mod k
@@ -85,7 +85,7 @@ struct StripScratch {
   }
 };
 
-// One instruction set's function.
+// The function of one instruction set.
 struct InvertedResidualKernels {
   void (*compute)(const InvertedResidual& block, const OutputPart& part,
                   const StripScratch& scratch);

@@ -1,4 +1,4 @@
-// rmnet::inverted_residual for the CPU: the output in strips, and strips over threads.
+// rmnet::inverted_residual for the CPU: the output in strips, spread over threads.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -20,16 +20,17 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Of output. Wide, since each strip computes a few columns of e that its neighbours compute too.
+// Number of output columns of a strip. Wide, since neighbouring strips both compute a few columns
+// of e.
 constexpr int64_t kColumnsAtATime = 108;
 
-// A narrower strip is not made only to give every thread one.
+// Strips are not made narrower than this to occupy every thread.
 constexpr int64_t kFewestColumns = 24;
 
-// Fewer rows of output are not made by themselves: of e, each part computes its first rows anew.
+// Parts of a strip have at least as many output rows: each part recomputes its first rows of e.
 constexpr int64_t kFewestRows = 4;
 
-// Of the ring, 256 KiB: together with weights and a row of d it stays in a second-level cache.
+// Size of the ring, 256 KiB: with weights and a row of d, it fits a second-level cache.
 constexpr int64_t kRingFloats = 64 * 1024;
 
 const InvertedResidualKernels& inverted_residual_of(InstructionSet instruction_set) {
@@ -42,10 +43,10 @@ const InvertedResidualKernels& inverted_residual_of(InstructionSet instruction_s
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// How the output is cut: strips of columns, and each into parts of its rows. As few as every thread
-// gets equally many of, if that is possible.
+// Division of the output into strips of columns, and of a strip into parts by rows. The smallest
+// number that gives every thread equally many, if there is one.
 struct Cut {
-  int64_t strips, parts = 1;  // of an image, of a strip
+  int64_t strips, parts = 1;  // strips per image, parts per strip
 
   Cut(const InvertedResidual& block, int64_t threads) {
     const int64_t fewest = divide_up(block.out_width(), kColumnsAtATime);
@@ -65,7 +66,8 @@ struct Cut {
   }
 };
 
-// As many panels at a time as the ring may hold: as many each time, but for the last.
+// Returns the number of panels at a time, at most those that fit the ring: equal numbers, except
+// for the last.
 int64_t panels_at_a_time(const InvertedResidual& block, int64_t columns) {
   const int64_t fit =
       std::max<int64_t>(kRingFloats / StripScratch(block, columns, 1).panel_stride, 1);
@@ -113,17 +115,17 @@ void inverted_residual_cpu(const Tensor& out, const Tensor& x, const Tensor& pac
   STD_TORCH_CHECK(stride == 1 || stride == 2, "stride must be 1 or 2");
   STD_TORCH_CHECK(channels > 0 && out_channels > 0 && expanded > 0, "there are no channels");
   STD_TORCH_CHECK(expand || expanded == channels, "x has ", channels, " channels; expected ",
-                  expanded, ", as nothing expands them");
+                  expanded, ", since the block does not expand them");
   STD_TORCH_CHECK(!residual || (stride == 1 && channels == out_channels),
-                  "x cannot be added: the result has another shape");
-  STD_TORCH_CHECK(has_channels_last(out), "out must have its channels one after another");
+                  "x cannot be added: its shape differs from that of the result");
+  STD_TORCH_CHECK(has_channels_last(out), "the channels of out must be adjacent in memory");
   const PackedLayout layout(channels, expanded, out_channels, kernel, expand);
   STD_TORCH_CHECK(packed.dim() == 1 && packed.scalar_type() == ScalarType::Float &&
                       packed.is_contiguous() && packed.size(0) == layout.size,
-                  "packed must be (", layout.size, ",) of float32, contiguous");
+                  "packed must be contiguous float32 of shape (", layout.size, ",)");
   STD_TORCH_CHECK(
       !scratch || (scratch->scalar_type() == ScalarType::Float && scratch->is_contiguous()),
-      "scratch must be contiguous, of float32");
+      "scratch must be contiguous float32");
   const Tensor input = channels_last(x);
   const InvertedResidual block{
       x.size(0),        x.size(2),

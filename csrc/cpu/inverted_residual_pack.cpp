@@ -1,5 +1,5 @@
-// rmnet::pack_inverted_residual: weights in the order of their use, the same for all instruction
-// sets.
+// rmnet::pack_inverted_residual: puts weights into the order of their use, which is the same for
+// all instruction sets.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -17,11 +17,11 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// (rows, columns, kernel, kernel) of float32; contiguous.
+// Returns a contiguous float32 weight (rows, columns, kernel, kernel).
 Tensor check_weight(const char* name, const Tensor& weight, int64_t kernel) {
   STD_TORCH_CHECK(weight.dim() == 4 && weight.scalar_type() == ScalarType::Float &&
                       weight.size(2) == kernel && weight.size(3) == kernel,
-                  name, " must be of four dimensions, float32, with filters of ", kernel, " x ",
+                  name, " must be float32, of four dimensions, with filters of ", kernel, " x ",
                   kernel);
   STD_TORCH_CHECK(weight.size(0) > 0 && weight.size(1) > 0, name, " is empty");
   return torch::stable::contiguous(weight);
@@ -30,7 +30,7 @@ Tensor check_weight(const char* name, const Tensor& weight, int64_t kernel) {
 Tensor check_bias(const char* name, const Tensor& bias, int64_t channels) {
   STD_TORCH_CHECK(
       bias.dim() == 1 && bias.scalar_type() == ScalarType::Float && bias.size(0) == channels, name,
-      " must be (", channels, ",) of float32");
+      " must be float32 of shape (", channels, ",)");
   return torch::stable::contiguous(bias);
 }
 
@@ -38,7 +38,7 @@ const float* floats_of(const Tensor& tensor) {
   return static_cast<const float*>(tensor.const_data_ptr());
 }
 
-// Biases, then weights (channels, taps), to (1 + taps, 16) a panel.
+// Packs biases and weights (channels, taps) as (1 + taps, 16) per panel.
 void pack_panels(const Tensor& weight, const Tensor& bias, float* to, int64_t panel_stride) {
   const int64_t channels = weight.size(0), taps = weight.numel() / channels;
   const float *weights = floats_of(weight), *biases = floats_of(bias);
@@ -49,7 +49,8 @@ void pack_panels(const Tensor& weight, const Tensor& bias, float* to, int64_t pa
   }
 }
 
-// Weights (out_channels, expanded) to (expanded, 16) a group, or (expanded, 8) the last.
+// Packs weights (out_channels, expanded) as (expanded, 16) per group, or (expanded, 8) for the
+// last.
 void pack_groups(const Tensor& weight, float* to) {
   const int64_t out_channels = weight.size(0), expanded = weight.size(1);
   const float* weights = floats_of(weight);
@@ -76,12 +77,12 @@ Tensor pack_inverted_residual(const std::optional<Tensor>& expand,
   STD_TORCH_CHECK(filters.size(1) == 1, "depthwise must be (expanded, 1, k, k)");
   const Tensor filter_bias = check_bias("depthwise_bias", depthwise_bias, expanded);
   const Tensor projection = check_weight("project", project, 1);
-  STD_TORCH_CHECK(projection.size(1) == expanded, "project is for ", projection.size(1),
+  STD_TORCH_CHECK(projection.size(1) == expanded, "project expects ", projection.size(1),
                   " channels; depthwise has ", expanded);
   const int64_t out_channels = projection.size(0);
   const Tensor bias = check_bias("project_bias", project_bias, out_channels);
   STD_TORCH_CHECK(expand.has_value() == expand_bias.has_value(),
-                  "expand and expand_bias must come together");
+                  "expand and expand_bias must be given together");
   std::optional<Tensor> expansion, expansion_bias;
   if (expand) {
     expansion = check_weight("expand", *expand, 1);

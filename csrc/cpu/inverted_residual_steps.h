@@ -1,8 +1,8 @@
-// The three steps of an inverted residual block, for pixels that follow one another in a row.
-// Included as inverted_residual_strip.h is.
+// The three steps of an inverted residual block, for consecutive pixels of a row. Only
+// inverted_residual_strip.h includes this.
 //
-// Every loop over sums is unrolled by a pragma, and none of the three functions is inlined: else
-// GCC 12 keeps sums in memory, and some blocks take up to 1.4 times as long.
+// Pragmas unroll every loop over sums, and the three functions are never inlined: otherwise GCC 12
+// keeps sums in memory, and some blocks take up to 1.4 times as long.
 #pragma once
 
 #include "inverted_residual.h"
@@ -12,34 +12,34 @@ namespace rmnet {
 template <class Simd>
 struct InvertedResidualSteps {
   using Vector = typename Simd::Vector;
-  using Narrow = typename Simd::Narrow;  // of at most kNarrowGroup lanes
+  using Narrow = typename Simd::Narrow;  // has at most kNarrowGroup lanes
   using NarrowVector = typename Narrow::Vector;
 
   static constexpr int kLanes = Simd::kLanes;
-  static constexpr int kVectors = kPanelChannels / kLanes;  // of a panel or a group
+  static constexpr int kVectors = kPanelChannels / kLanes;  // per pixel of a panel or group
   static constexpr int kNarrowVectors = kNarrowGroup / Narrow::kLanes;
   static_assert(kPanelChannels % kLanes == 0 && kNarrowGroup % Narrow::kLanes == 0);
 
-  // Pixels of a tile of registers that is so many vectors wide. More than eight were found to be
-  // slower, even where there are registers for them.
+  // Number of pixels in a tile of registers of this width. More than eight are slower, even if
+  // there are enough registers.
   static constexpr int pixels(int vectors) {
     constexpr int kMost = Simd::kTileRows < 8 ? Simd::kTileRows : 8;
     return vectors <= 2 ? kMost : 2 * kMost / vectors;
   }
 
-  // What is no number stays none: the second operand of min and max decides then.
+  // NaN stays NaN: min and max return their second operand if either is NaN.
   static Vector relu6(Vector v) {
     return Simd::min(Simd::broadcast(6.0f), Simd::max(Simd::broadcast(0.0f), v));
   }
 
   // --- Expand ----------------------------------------------------------------------------------
 
-  // One panel of e at some pixels: (count, channels) x (channels, 16).
+  // Computes a panel of e at `count` pixels: (count, channels) x (channels, 16).
   static void expand(const float* x, int64_t pixel_stride, int64_t count, int64_t channels,
                      const float* weights, float* to) {
     constexpr int kMost = pixels(kVectors);
     const int64_t tiles = (count + kMost - 1) / kMost;
-    for (int64_t tile = 0; tile < tiles; ++tile) {  // of equal size, but for one pixel
+    for (int64_t tile = 0; tile < tiles; ++tile) {  // sizes differ by at most one pixel
       const int64_t first = tile * count / tiles, size = (tile + 1) * count / tiles - first;
       expand_some<kMost>(size, x + first * pixel_stride, pixel_stride, channels, weights,
                          to + first * kPanelChannels);
@@ -89,8 +89,8 @@ struct InvertedResidualSteps {
 
   // --- Filter ----------------------------------------------------------------------------------
 
-  // A row of one panel of d, `tiles` times kFilterColumns pixels, from the rows of e that it
-  // needs, each from the first pixel on that the first output reaches.
+  // Computes `tiles` times kFilterColumns pixels of a row of one panel of d. `rows` are the rows of
+  // e, each from the first pixel that the first output depends on.
   template <int kKernel, int kStride>
   [[gnu::noinline]] static void filter(const float* const* rows, const float* weights,
                                        int64_t tiles, float* to) {
@@ -109,7 +109,7 @@ struct InvertedResidualSteps {
 #pragma GCC unroll 5
           for (int j = 0; j < kKernel; ++j) taps[j] = Simd::load(w += kPanelChannels);
 #pragma GCC unroll 16
-          for (int j = 0; j < kReach; ++j) {  // each pixel is loaded once
+          for (int j = 0; j < kReach; ++j) {  // loads each pixel once
             const Vector v = Simd::load(row + j * kPanelChannels);
 #pragma GCC unroll 8
             for (int o = 0; o < kFilterColumns; ++o) {
@@ -128,17 +128,17 @@ struct InvertedResidualSteps {
 
   // --- Project ---------------------------------------------------------------------------------
 
-  // Some output channels: groups that follow one another, then perhaps the narrow one.
+  // The projection to some output channels: consecutive groups, then perhaps the narrow one.
   struct Projection {
-    int64_t depth, filtered_stride;  // channels of d, and what is between its panels
-    const float* weights;            // (depth, 16) each group
+    int64_t depth, filtered_stride;  // number of channels of d, stride of its panels
+    const float* weights;            // (depth, 16) per group
     int64_t group_stride;
     const float* narrow;  // (depth, 8)
-    const float* bias;    // null: sums go on from the output
+    const float* bias;    // null: sums start from the output
     int64_t residual_stride, output_stride;
   };
 
-  // residual may be null.
+  // `residual` may be null.
   template <int kGroups, bool kNarrow>
   static void project(const Projection& p, int64_t count, const float* d, const float* residual,
                       float* out) {

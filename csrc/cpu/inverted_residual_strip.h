@@ -1,6 +1,7 @@
-// The function of inverted_residual.h for any instruction set. Included once by each of
-// inverted_residual_*.cpp, below its `#pragma GCC target`: nothing here may be shared between
-// those, so everything is a template of the instruction set, and the standard library stays out.
+// The function of inverted_residual.h for any instruction set. Each of inverted_residual_*.cpp
+// includes this once, below its `#pragma GCC target`. The linker must not share any of this code
+// between those files, so everything is a template of the instruction set, and the standard library
+// is not used.
 #pragma once
 
 #include "inverted_residual.h"
@@ -13,7 +14,7 @@ struct InvertedResidualStrip {
   using Steps = InvertedResidualSteps<Simd>;
   using Vector = typename Simd::Vector;
 
-  // Groups of output channels that a tile of registers holds two or more pixels of.
+  // The most groups of output channels of which a tile of registers holds two or more pixels.
   static constexpr int kMostGroups = Steps::kVectors == 1 ? 2 : 1;
 
   static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -22,8 +23,8 @@ struct InvertedResidualStrip {
   const InvertedResidual& block;
   const OutputPart& part;
   const StripScratch& scratch;
-  // The columns of x that are needed are [left, right); column 0 of the ring is `origin`, which
-  // may be outside.
+  // The strip needs columns [left, right) of x. Column 0 of the ring is column `origin` of x, which
+  // may lie outside the image.
   int64_t origin, left, right;
 
   InvertedResidualStrip(const InvertedResidual& block, const OutputPart& part,
@@ -37,7 +38,7 @@ struct InvertedResidualStrip {
   int64_t columns() const { return part.last_column - part.first_column; }
 
   void run() const {
-    // What is left and right of the image stays zero; the rest is written before it is read.
+    // Columns outside the image stay zero; all others are written before they are read.
     set_zero(scratch.ring, scratch.panels * scratch.panel_stride);
     set_zero(scratch.zeros, scratch.row_stride);
     for (int64_t first = 0; first < block.panels(); first += scratch.panels) {
@@ -49,9 +50,9 @@ struct InvertedResidualStrip {
     for (int64_t i = 0; i < count; ++i) to[i] = 0.0f;
   }
 
-  // What panels [first, last) of e give to the output.
+  // Adds the contribution of panels [first, last) of e to the output.
   void compute_panels(int64_t first, int64_t last) const {
-    int64_t ready = 0;  // rows of e below are in the ring, as far as they are still needed
+    int64_t ready = 0;  // the ring holds the rows of e before this one that are still needed
     for (int64_t row = part.first_row; row < part.last_row; ++row) {
       const int64_t top = row * kStride - kKernel / 2;
       const int64_t bottom = smaller(top + kKernel, block.height);
@@ -78,7 +79,7 @@ struct InvertedResidualStrip {
     }
   }
 
-  // A row of a panel of e, inside the image.
+  // Computes a row of a panel of e, inside the image.
   void fill(int64_t y, int64_t panel, float* to) const {
     const float* from = block.input.at(part.image, y, left);
     if (block.expands) {
@@ -104,7 +105,7 @@ struct InvertedResidualStrip {
 
   using Projection = typename Steps::Projection;
 
-  // A row of the output, from panels [first, last) of d.
+  // Adds panels [first, last) of d to a row of the output.
   void project(int64_t row, int64_t first, int64_t last) const {
     const float* weights = block.packed + block.layout.project;
     const int64_t start = first * kPanelChannels;
@@ -155,7 +156,7 @@ struct InvertedResidualStrip {
                                                 out);
       return;
     }
-    // The output ends before the last vector does: that is made elsewhere, some pixels at a time.
+    // The last vector is longer than the output: compute it elsewhere, some pixels at a time.
     constexpr int kPixels = 8;
     float whole[kPixels * kWidth] = {};
     Projection elsewhere = projection;

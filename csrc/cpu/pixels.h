@@ -1,4 +1,4 @@
-// Images whose pixels each have their channels one after another.
+// Images in which the channels of a pixel are adjacent in memory.
 #pragma once
 
 #include <cstdint>

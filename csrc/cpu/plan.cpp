@@ -66,7 +66,7 @@ std::vector<std::vector<Span>> share_work(const std::vector<ObjectPlan>& plans, 
   int64_t total = 0;
   for (const ObjectPlan& plan : plans) total += plan.pairs();
 
-  // The objects' work laid end to end and cut in equal parts.
+  // The work of all objects, as one sequence, is cut into equal parts.
   std::vector<std::vector<Span>> shares(workers);
   int64_t before = 0;
   for (size_t object = 0; object < plans.size(); ++object) {
@@ -74,7 +74,8 @@ std::vector<std::vector<Span>> share_work(const std::vector<ObjectPlan>& plans, 
     if (plan.pairs() == 0) continue;
     int64_t first = 0, number = 0;
     for (int64_t worker = 0; worker < workers; ++worker) {
-      const int64_t end = total / workers * (worker + 1) - before;  // of the share, in this object
+      const int64_t end =
+          total / workers * (worker + 1) - before;  // of the share, within this object
       const int64_t cut = (end / plan.rows() + granule / 2) / granule * granule;
       const int64_t last = worker + 1 == workers ? plan.num_memory_cells()
                                                  : std::clamp(cut, first, plan.num_memory_cells());

@@ -1,4 +1,4 @@
-// Which cells every object reads, and which thread reads what.
+// The cells that every object reads, and their division among threads.
 #pragma once
 
 #include <cstdint>
@@ -13,18 +13,18 @@ struct ObjectPlan {
   Box query_box;
   std::vector<int32_t> query_cells;   // positions in (h, w), row by row
   std::vector<int32_t> memory_cells;  // positions in (T, h, w)
-  int64_t zeroed_cells;               // cells outside that take their share of the softmax
-  bool has_background;                // what is outside the query box reads as a query of zeros
+  int64_t zeroed_cells;               // number of cells outside, which take a share of the softmax
+  bool has_background;                // cells outside the query box read as zero queries do
 
   int64_t rows() const {
     return static_cast<int64_t>(query_cells.size()) + (has_background ? 1 : 0);
   }
   int64_t num_memory_cells() const { return static_cast<int64_t>(memory_cells.size()); }
-  // Pairs of a query and a memory cell; none if nothing has to be read.
+  // Number of pairs of a query and a memory cell; 0 if there is nothing to read.
   int64_t pairs() const { return rows() * num_memory_cells(); }
 };
 
-// Memory cells [first, last) of an object: its `number`-th span.
+// Memory cells [first, last) of an object, its span number `number`.
 struct Span {
   int64_t object, number, first, last;
 };
@@ -32,8 +32,8 @@ struct Span {
 // Throws if a box is not inside the grid.
 std::vector<ObjectPlan> plan_objects(const Inputs& inputs);
 
-// Cuts the objects' memory into at most `workers` lists of spans that cost about as much, at
-// multiples of `granule` cells. Objects that have no pairs have no span.
+// Cuts the objects' memory into one list of spans per worker, of about equal cost, at multiples of
+// `granule` cells. Objects without pairs have no span.
 std::vector<std::vector<Span>> share_work(const std::vector<ObjectPlan>& plans, int64_t workers,
                                           int64_t granule);
 

@@ -1,4 +1,4 @@
-// rmnet::regional_read for the CPU: plan, attend to every span of memory, merge, write.
+// rmnet::regional_read for the CPU: plans, attends to every span of memory, merges and writes.
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 namespace rmnet {
 namespace {
 
-// Below this much work a second thread costs more than it brings.
+// The least work for which another thread pays off.
 constexpr int64_t kSmallestShare = 1 << 20;  // multiply-adds
 
 const AttentionTable& attention_of(InstructionSet instruction_set) {
@@ -30,7 +30,7 @@ const AttentionKernels& kernels_of(const AttentionTable& table, ScalarType dtype
   return table.of_float;
 }
 
-// An object's packed queries and its partial sums, one for each of its spans.
+// An object's packed queries, and a partial sum for each of its spans.
 struct ObjectWork {
   float* packed_queries = nullptr;
   std::vector<Partial> partials;
@@ -78,7 +78,7 @@ class Read {
       for (const Span& span : share) {
         const int64_t rows = padded_rows(span.object);
         const int64_t width = round_up(widths_.value, kernels_.column_multiple);
-        // The shares hold an object's spans in the order of their numbers.
+        // Over all shares, an object's spans come in the order of their numbers.
         work_[span.object].partials.push_back(
             {arena.take(rows * width), arena.take(rows), arena.take(rows)});
       }
@@ -113,7 +113,7 @@ class Read {
 
   void attend_to(const Span& span, float* scratch) const {
     const ObjectPlan& plan = plans_[span.object];
-    // Zeroed cells are counted once, with the object's first cells.
+    // Zeroed cells are counted once, with the object's first span.
     const int64_t zeroed_cells = span.number == 0 ? plan.zeroed_cells : 0;
     const Segment segment{
         element(inputs_.memory_key, span.object * inputs_.memory_key_stride),
@@ -127,10 +127,10 @@ class Read {
                     work.partials[span.number], scratch);
   }
 
-  // A row of the grid at a time: what was read inside the query box, the background outside.
+  // Writes one row of the grid at a time: readouts inside the query box, the background outside.
   void write() {
     const int64_t cell_bytes = widths_.value * element_size_;
-    // Merging uses up the partial sums, so each row, the background too, is merged once.
+    // Merging overwrites the partial sums, so each row, including the background, is merged once.
     std::vector<char> backgrounds(inputs_.objects * cell_bytes, 0);
     for (int64_t object = 0; object < inputs_.objects; ++object) {
       const ObjectPlan& plan = plans_[object];

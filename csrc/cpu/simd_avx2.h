@@ -1,5 +1,5 @@
-// Eight floats at a time with AVX2, FMA and F16C. Include it only below a matching
-// `#pragma GCC target`.
+// Eight floats at a time with AVX2, FMA and F16C. Include only below a matching `#pragma GCC
+// target`.
 #pragma once
 
 #include <immintrin.h>
@@ -12,11 +12,11 @@ namespace rmnet {
 
 struct SimdAvx2 {
   static constexpr int kLanes = 8;
-  static constexpr int kTileRows = 6;  // 6 x 2 accumulators, 2 of B and 1 of A: 15 of 16 registers
+  static constexpr int kTileRows = 6;  // 6 x 2 sums, 2 vectors of B, 1 of A: 15 of 16 registers
   static constexpr int kQueries = 48;
 
   using Vector = __m256;
-  using Narrow = SimdAvx2;  // of at most eight lanes
+  using Narrow = SimdAvx2;  // has at most eight lanes
   using Half = torch::headeronly::Half;
   using BFloat16 = torch::headeronly::BFloat16;
 
@@ -34,7 +34,7 @@ struct SimdAvx2 {
     store_8x16(p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
   }
   static void store(BFloat16* p, Vector v) {
-    // To nearest, ties to even; what is no number stays none.
+    // Rounds to nearest, ties to even; NaN stays NaN.
     const __m256i bits = _mm256_castps_si256(v);
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
     const __m256i bias = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));

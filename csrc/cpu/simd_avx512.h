@@ -1,4 +1,4 @@
-// Sixteen floats at a time with AVX-512. Include it only below a matching `#pragma GCC target`.
+// Sixteen floats at a time with AVX-512. Include only below a matching `#pragma GCC target`.
 #pragma once
 
 #include <immintrin.h>
@@ -9,7 +9,7 @@
 
 namespace rmnet {
 
-// Eight at a time, for what is left over.
+// Eight floats at a time, for remainders.
 struct SimdAvx512Narrow {
   static constexpr int kLanes = 8;
 
@@ -24,7 +24,7 @@ struct SimdAvx512Narrow {
 
 struct SimdAvx512 {
   static constexpr int kLanes = 16;
-  static constexpr int kTileRows = 12;  // 12 x 2 accumulators of 32 registers
+  static constexpr int kTileRows = 12;  // 12 x 2 sums in 32 registers
   static constexpr int kQueries = 96;
 
   using Vector = __m512;
@@ -45,7 +45,7 @@ struct SimdAvx512 {
     store_16x16(p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
   }
   static void store(BFloat16* p, Vector v) {
-    // To nearest, ties to even; what is no number stays none.
+    // Rounds to nearest, ties to even; NaN stays NaN.
     const __m512i bits = _mm512_castps_si512(v);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
     const __m512i bias = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));

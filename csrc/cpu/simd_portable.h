@@ -1,4 +1,4 @@
-// Four floats at a time in plain C++: right on every processor, and what a compiler can make of it.
+// Four floats at a time in plain C++, for every processor; the compiler vectorises what it can.
 #pragma once
 
 #include <torch/headeronly/util/BFloat16.h>
@@ -10,13 +10,13 @@ namespace rmnet {
 
 struct SimdPortable {
   static constexpr int kLanes = 4;
-  static constexpr int kTileRows = 4;  // rows of accumulators that fit the registers
+  static constexpr int kTileRows = 4;  // rows of sums that fit the registers
   static constexpr int kQueries = 48;
 
   struct Vector {
     float lane[kLanes];
   };
-  using Narrow = SimdPortable;  // of at most eight lanes
+  using Narrow = SimdPortable;  // has at most eight lanes
 
   template <class Function>
   static Vector make(Function&& of_lane) {
@@ -49,7 +49,7 @@ struct SimdPortable {
     return make([&](int i) { return a.lane[i] * b.lane[i] + c.lane[i]; });
   }
   static Vector max(Vector a, Vector b) {
-    // As the vector instructions do: the second if either is no number.
+    // Like the vector instructions: the second operand if either is NaN.
     return make([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
   }
   static Vector min(Vector a, Vector b) {

@@ -3,7 +3,7 @@
 
 #ifdef RMNET_X86
 
-// Whatever these files include comes first: code that others share must not use AVX2, FMA and F16C.
+// Shared headers come first: code that other files use too must not contain AVX2, FMA or F16C.
 #include <immintrin.h>
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
@@ -19,7 +19,7 @@
 
 namespace rmnet {
 
-// A constant: no code of this file runs before somebody has looked at the processor.
+// Constant-initialised: no code of this file may run before the processor has been checked.
 const WinogradKernels avx2_winograd = winograd_kernels<SimdAvx2>();
 
 }  // namespace rmnet

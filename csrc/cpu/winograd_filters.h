@@ -1,5 +1,5 @@
-// G g G' of winograd.h for any instruction set; included by winograd_kernels.h, whose rules hold
-// here too.
+// G g G' of winograd.h for any instruction set. Only winograd_kernels.h includes this; its rules
+// apply here too.
 #pragma once
 
 #include "winograd.h"
@@ -12,11 +12,10 @@ struct WinogradFilters {
 
   static constexpr int kLanes = Simd::kLanes;
   static constexpr int64_t kTaps = 9;
-  // Input channels at a time, so that what is transposed stays in the nearest cache.
+  // Number of input channels at a time: their transposed taps fit the first-level cache.
   static constexpr int64_t kDepth = 16;
 
-  // Lanes are output channels, which are far from each other in memory: they are brought together
-  // first.
+  // Lanes are output channels, which are far apart in memory: `gather` transposes them first.
   static void transform(const Convolution& convolution, int64_t panel) {
     alignas(64) float taps[kDepth * kTaps * kPanel] = {}, scale[kPanel];
     const int64_t first = panel * kPanel, left = convolution.out_channels - first;
@@ -45,7 +44,7 @@ struct WinogradFilters {
     }
   }
 
-  // One output channel's filters, a float of each vector.
+  // Copies the filters of one output channel to one lane of each vector.
   static void gather(const Filters& filters, const float* from, int64_t depth, float* taps) {
     for (int64_t c = 0; c < depth; ++c) {
       for (int64_t i = 0; i < 3; ++i) {
@@ -74,8 +73,8 @@ struct WinogradFilters {
     }
   }
 
-  // G g for g of one row or column: a polynomial at the points, divided there by what the patch's
-  // polynomials have too much.
+  // G g for one row or column g: a polynomial at the points, divided by the factors that the
+  // polynomials of the patch have in excess.
   static void evaluate(const Vector (&g)[3], Vector (&v)[kPatch]) {
     constexpr double aa = kPointA * kPointA, bb = kPointB * kPointB;
     v[0] = Simd::multiply(Simd::broadcast(1 / (aa * bb)), g[0]);
@@ -84,7 +83,7 @@ struct WinogradFilters {
     v[5] = g[2];
   }
 
-  // At p and at -p, times a factor.
+  // Evaluates at p and at -p, times a factor.
   static void evaluate_pair(double p, double factor, const Vector (&g)[3], Vector& plus,
                             Vector& minus) {
     const Vector even = Simd::multiply_add(Simd::broadcast(p * p), g[2], g[0]);

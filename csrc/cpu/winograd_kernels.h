@@ -1,10 +1,10 @@
-// The functions of winograd.h for any instruction set. Included once by each of winograd_*.cpp,
-// below its `#pragma GCC target`: nothing here may be shared between those, so everything is a
-// template of the instruction set, and the standard library stays out of it.
+// The functions of winograd.h for any instruction set. Each of winograd_*.cpp includes this once,
+// below its `#pragma GCC target`. The linker must not share any of this code between those files,
+// so everything is a template of the instruction set, and the standard library is not used.
 //
-// Some tiles at a time: their patches are transformed, multiplied by the filters, and transformed
-// into outputs, each step over all of them before the next one begins. Lanes of a vector are
-// channels in each step, so that nothing is ever transposed or added up across lanes.
+// For a block of tiles at a time, all patches are transformed, then multiplied by the filters, then
+// transformed into outputs. Lanes of a vector are channels in each step, so that nothing is
+// transposed or summed across lanes.
 #pragma once
 
 #include "winograd.h"
@@ -17,17 +17,17 @@ struct Winograd {
   using Vector = typename Simd::Vector;
 
   static constexpr int kLanes = Simd::kLanes;
-  static constexpr int kRows = Simd::kTileRows;  // of the product's tile of registers
+  static constexpr int kRows = Simd::kTileRows;  // of the tile of registers in the product
   static constexpr int kColumns = 2 * kLanes;
   static_assert(kPanel % kColumns == 0);
   static constexpr int64_t line(int64_t size) { return (size + 15) / 16 * 16; }
 
   struct Scratch {
-    // One line more than they need: rows of 2^n floats would fall on the same cache sets.
+    // Padded by one cache line: rows of 2^n floats would map to the same cache sets.
     int64_t patch_stride, sum_stride;
     float* patches;  // (36, tiles, patch_stride): B' d B
     float* sums;     // (36, tiles, sum_stride): summed over input channels
-    float* zeros;    // (channels,): what is outside the image
+    float* zeros;    // (channels,): a pixel outside the image
 
     Scratch(float* start, const Convolution& convolution, int64_t tiles)
         : patch_stride(line(convolution.channels) + 16),
@@ -80,7 +80,7 @@ struct Winograd {
 
   // --- Input -----------------------------------------------------------------------------------
 
-  // B' d for d of one row or column.
+  // B' d for one row or column d.
   static void evaluate(const Vector (&d)[kPatch], Vector (&v)[kPatch]) {
     constexpr double a = kPointA, b = kPointB;
     const Vector minus_aa = Simd::broadcast(-a * a), minus_bb = Simd::broadcast(-b * b);
@@ -143,13 +143,13 @@ struct Winograd {
     int64_t depth, patch_stride, sum_stride;
   };
 
-  // sums (tiles, kPanel) = patches (tiles, depth) x filter (depth, kPanel), but for the vectors that
-  // lie wholly behind the output channels left.
+  // sums (tiles, kPanel) = patches (tiles, depth) x filter (depth, kPanel), without the vectors
+  // that lie wholly past the last output channel.
   static void multiply(int64_t tiles, const Factors& factors, const float* patches,
                        const float* filter, float* sums, int64_t channels_left) {
     const int64_t columns = channels_left < kPanel ? channels_left : kPanel;
     const int64_t parts = (tiles + kRows - 1) / kRows;
-    for (int64_t part = 0; part < parts; ++part) {  // of equal size, but for one row
+    for (int64_t part = 0; part < parts; ++part) {  // sizes differ by at most one row
       const int64_t row = part * tiles / parts, rows = (part + 1) * tiles / parts - row;
       for (int64_t column = 0; column < columns; column += kColumns) {
         const auto rows_of =
@@ -170,7 +170,8 @@ struct Winograd {
     }
   }
 
-  // sums (kCount, kVectors) = patches (kCount, depth) x filter (depth, kVectors), in vectors
+  // sums (kCount, kVectors) = patches (kCount, depth) x filter (depth, kVectors); kVectors counts
+  // vectors.
   template <int kCount, int kVectors>
   static void multiply_tile(const Factors& factors, const float* patches, const float* filter,
                             float* sums) {
@@ -204,7 +205,7 @@ struct Winograd {
 
   // --- Output ----------------------------------------------------------------------------------
 
-  // A' m for m of one row or column.
+  // A' m for one row or column m.
   static void interpolate(const Vector (&m)[kPatch], Vector (&y)[kTile]) {
     constexpr double a = kPointA, b = kPointB;
     const Vector even_a = Simd::add(m[1], m[2]), odd_a = Simd::subtract(m[1], m[2]);
@@ -255,10 +256,10 @@ struct Winograd {
 
   // --- Vectors ---------------------------------------------------------------------------------
 
-  // What is no number stays none: the second operand of max decides then.
+  // NaN stays NaN: max returns its second operand if either is NaN.
   static Vector relu(Vector v) { return Simd::max(Simd::broadcast(0.0f), v); }
 
-  // Numbers that may end before the vector does.
+  // Loads a vector with only `count` numbers left in memory; the missing ones are zero.
   static Vector load_some(const float* p, int64_t count) {
     if (count >= kLanes) return Simd::load(p);
     float some[kLanes] = {};

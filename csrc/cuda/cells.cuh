@@ -1,4 +1,4 @@
-// Which cell of the grid a row of a tile is, and copying such rows to shared memory.
+// The grid cell of a tile's row, and copies of such rows to shared memory.
 #pragma once
 
 #include "ptx.cuh"
@@ -6,20 +6,20 @@
 
 namespace rmnet::cuda {
 
-// The grid cell of a query row; -1 for the background row and for rows past the end, whose queries
-// are zeros.
+// The grid cell of a query row; -1 for the background row and for rows past the end, which have
+// zero queries.
 __device__ __forceinline__ int query_cell(const ObjectPlan& plan, int row, int grid_width) {
   if (row >= plan.query_cells) return -1;
   return (plan.query_y + row / plan.query_width) * grid_width + plan.query_x +
          row % plan.query_width;
 }
 
-// The cell, in (frames, height, width), of the object's memory cell `index`; -1 past the end.
+// The position in (frames, height, width) of the object's memory cell `index`; -1 past the end.
 __device__ inline int memory_cell(const ObjectPlan& plan, const FrameRegion* frames,
                                   const Shape& shape, int index) {
   if (index >= plan.memory_cells) return -1;
-  // The last frame that begins at `index` or before: of several with the same beginning, only the
-  // last one has cells.
+  // The last frame that begins at or before `index`: of several that begin at the same index, only
+  // the last one has cells.
   int frame = 0;
   for (int end = shape.frames; end - frame > 1;) {
     const int middle = (frame + end) / 2;
@@ -30,16 +30,16 @@ __device__ inline int memory_cell(const ObjectPlan& plan, const FrameRegion* fra
   return region.first_cell + within / region.box_width * shape.width + within % region.box_width;
 }
 
-// The cells of a warp's kRows rows in one key tile after another. A look-up is a search and a
-// division, far from the memory's speed, so the lanes do those of several tiles at once.
+// Looks up the cells of a warp's kRows rows in consecutive key tiles. A look-up takes a search and
+// a division, which is slow compared with the copy, so the lanes look up several tiles at once.
 template <typename Tile>
 class KeyCells {
  public:
   static constexpr int kRows = Tile::kKeys / Tile::kWarps;
   static constexpr int kTilesAtOnce = kWarp / kRows;
 
-  // `tile` counts from the piece's first one, and goes up by one from call to call. Says in which
-  // lane the first of the rows' cells is.
+  // `tile` counts from the first tile of the piece and increases by one with each call. Returns the
+  // lane that has the cell of the first row.
   __device__ __forceinline__ int look_up(const ReadInputs<typename Tile::Element>& inputs,
                                          const Workspace& workspace, const Piece& piece, int tile) {
     if (tile % kTilesAtOnce == 0) {
@@ -58,9 +58,9 @@ class KeyCells {
   int cell_ = -1;
 };
 
-// A warp starts to copy kWidth columns of kRows rows to shared rows that are kStride apart. Row r
-// comes from the cell that lane `first_lane` + r has in `cell`; zeros for -1. A row of the source is
-// kSourceWidth elements.
+// Starts to copy kWidth columns of kRows rows, by one warp, to shared rows that are kStride apart.
+// Row r comes from the cell that lane `first_lane` + r has in `cell`; -1 gives zeros. Rows of the
+// source have kSourceWidth elements.
 template <int kRows, int kWidth, int kStride, int kSourceWidth, typename Element>
 __device__ __forceinline__ void copy_rows(const Element* source, int cell, int first_lane,
                                           Element* destination) {

@@ -1,4 +1,4 @@
-// The third kernel: merges what the read has left in pieces, and writes the cells that it did not.
+// The third kernel: merges the unfinished pieces of the read and writes the remaining cells.
 #pragma once
 
 #include "element.cuh"
@@ -7,15 +7,15 @@
 
 namespace rmnet::cuda {
 
-// A thread has 4 columns of a cell. One part of an object's blocks merges the cells inside the query
-// box, a few cells a block; the other part writes those outside, many cells a block, so that the
+// Each thread handles 4 columns of a cell. Some of an object's blocks merge the cells inside the
+// query box, a few cells per block. The others write the cells outside, many per block, so that the
 // background is merged once for all of them.
 template <typename Tile>
 struct CombineBlocks {
   static constexpr int kThreadsPerCell = Tile::kValueWidth / 4;
   static constexpr int kCellsAtOnce = 256 / kThreadsPerCell;
   static constexpr int kThreads = kThreadsPerCell * kCellsAtOnce;
-  static constexpr int kCellsOutside = 32;  // a block
+  static constexpr int kCellsOutside = 32;  // per block
 
   __host__ __device__ static int64_t merging(const Shape& shape) {
     return divide_up(shape.cells(), kCellsAtOnce);
@@ -40,12 +40,12 @@ __device__ __forceinline__ TileBlocks blocks_of_tile(const Workspace& workspace,
   return {shares.block_of(unit), shares.block_of(unit + plan.key_tiles - 1)};
 }
 
-// Four columns of a row that several blocks share: the softmax goes on over their pieces, which
-// begins with the sink.
+// Merges four columns of a row that several blocks share: the softmax starts with the sink and
+// continues over the blocks' pieces.
 template <typename Tile>
 __device__ __forceinline__ float4 merge_row(const Workspace& workspace, const ObjectPlan& plan,
                                             TileBlocks blocks, int row, int column) {
-  constexpr int kAtOnce = 8;  // loads under way: the memory's latency is what takes time here
+  constexpr int kAtOnce = 8;  // loads in flight: memory latency dominates here
   float reference = plan.sink_cells == 0 ? -INFINITY : 0;
   float total = static_cast<float>(plan.sink_cells);
   float4 sum = make_float4(0, 0, 0, 0);
@@ -82,8 +82,8 @@ __device__ __forceinline__ float4 merge_row(const Workspace& workspace, const Ob
   return scaled(sum, 1 / total);
 }
 
-// The cell's row among the object's query rows; -1 outside the query box, and everywhere if there
-// is nothing to read.
+// The row of a cell among the object's query rows; -1 outside the query box, or if there is nothing
+// to read.
 __device__ __forceinline__ int query_row(const ObjectPlan& plan, int cell, int grid_width) {
   const int y = cell / grid_width - plan.query_y, x = cell % grid_width - plan.query_x;
   const int row = y * plan.query_width + x;
@@ -91,7 +91,7 @@ __device__ __forceinline__ int query_row(const ObjectPlan& plan, int cell, int g
   return inside && plan.key_tiles != 0 ? row : -1;
 }
 
-// What outside the query box is read: zeros, or the row of zero queries.
+// The readout outside the query box: zeros, or the readout of a zero query.
 template <typename Tile>
 __device__ __forceinline__ float4 background(const Workspace& workspace, const Shape& shape,
                                              int read_blocks, int object, int column) {
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(CombineBlocks<Tile>::kThreads)
     if (row < 0) return;
     const TileBlocks blocks =
         blocks_of_tile<Tile>(workspace, shape.objects, read_blocks, plan, row, column);
-    if (blocks.first == blocks.last) return;  // the read has finished it
+    if (blocks.first == blocks.last) return;  // the read kernel finished it
     store(readout + int64_t{cell} * Tile::kValueWidth,
           merge_row<Tile>(workspace, plan, blocks, row, column));
   } else {

@@ -1,4 +1,4 @@
-// Rounding to the elements of keys and values, and storing several at once.
+// Rounding to the element types of keys and values, and vectorised stores.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -10,7 +10,7 @@
 
 namespace rmnet::cuda {
 
-// Two floats, rounded; the first is in the lower half.
+// Rounds two floats; the first goes to the lower half.
 template <typename Half>
 __device__ __forceinline__ uint32_t round_pair(float2 values) {
   uint32_t bits;
@@ -45,7 +45,7 @@ __device__ __forceinline__ float4 scaled(float4 values, float factor) {
   return make_float4(values.x * factor, values.y * factor, values.z * factor, values.w * factor);
 }
 
-// Writes as many elements as it is given; aligned to their size.
+// Writes several elements at once, to an address aligned to their total size.
 template <typename Element>
 __device__ __forceinline__ void store(Element* destination, float2 values) {
   if constexpr (std::is_same_v<Element, float>) {

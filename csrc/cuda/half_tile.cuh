@@ -1,12 +1,12 @@
-// Tiles of 16-bit elements, and the arithmetic on them with the tensor cores.
+// Tiles of 16-bit elements, and their arithmetic on tensor cores.
 //
-// 8 warps, 128 query rows. Scores: a warp has 16 rows and all keys of a tile, so that the softmax
-// of a row stays in one warp. Sums: a warp has 64 rows and a quarter of the columns. Weights go from
-// the one arrangement to the other through shared memory.
+// 8 warps, 128 query rows. Scores: a warp computes 16 rows and all keys of a tile, so that the
+// softmax of a row stays in one warp. Sums: a warp computes 64 rows and a quarter of the columns.
+// Weights go from one arrangement to the other through shared memory.
 //
-// Why 128 rows by 256 of 512 columns, and not 64 by 512: a key is then read once for 128 rows, which
-// halves the traffic with L2 that bounds big regions, and no row is spread over warps. The price is
-// that the scores are computed twice, 20 % more arithmetic.
+// Why tiles have 128 rows and 256 of 512 columns, not 64 rows and all columns: each key is then
+// read once for 128 rows, which halves the L2 traffic that limits large regions, and no row is
+// spread over warps. The price is that scores are computed twice, 20 % more arithmetic.
 #pragma once
 
 #include "cells.cuh"
@@ -27,7 +27,7 @@ struct HalfTile {
   static constexpr int kStages = 3;
   static_assert(kKeyWidth % 16 == 0 && kWarpColumns % 16 == 0 && kKeys % 16 == 0);
 
-  // 16 bytes more than a row needs: the 8 rows of a matrix then lie in different banks.
+  // 16 bytes of padding per row: the 8 rows of a matrix then lie in different banks.
   static constexpr int kKeyStride = kKeyWidth + 8;
   static constexpr int kValueStride = kColumns + 8;
   static constexpr int kWeightStride = kKeys + 8;
@@ -36,8 +36,8 @@ struct HalfTile {
     alignas(16) Half keys[kStages][kKeys * kKeyStride];
     alignas(16) Half values[kStages][kKeys * kValueStride];
     alignas(16) Half weights[2][kRows * kWeightStride];
-    float decay[2][kRows];  // what a row's sums are multiplied with before the weights are used
-    float factor[kRows];    // and in the end
+    float decay[2][kRows];  // factor on a row's sums before the weights are added
+    float factor[kRows];    // factor on a row's final sums
   };
 
   using QueryFragments = uint32_t[kKeyWidth / 16][4];
@@ -45,14 +45,13 @@ struct HalfTile {
   using Sums = float[4][kWarpColumns / 8][4];
 };
 
-// In the fragments of the tensor cores a lane has two rows (`lane / 4`, and 8 further), and of each
-// 8 columns two (`2 (lane % 4)` and the next). Of an array float[4]: [0, 1] are of the first row,
-// [2, 3] of the second.
+// In the fragments of the tensor cores, a lane holds two rows (`lane / 4` and the row 8 below) and
+// two of every 8 columns (`2 (lane % 4)` and the next). In an array float[4], [0, 1] belong to the
+// first row and [2, 3] to the second.
 __device__ __forceinline__ int fragment_row() { return threadIdx.x % kWarp / 4; }
 __device__ __forceinline__ int fragment_column() { return threadIdx.x % 4 * 2; }
 
-// The queries of this warp's 16 rows, straight from global memory: once a piece, and they stay in
-// registers.
+// Loads the queries of this warp's 16 rows from global memory to registers, once per piece.
 template <typename Tile>
 __device__ __forceinline__ void load_queries(const ReadInputs<typename Tile::Element>& inputs,
                                              const ObjectPlan& plan, const Piece& piece,
@@ -74,7 +73,7 @@ __device__ __forceinline__ void load_queries(const ReadInputs<typename Tile::Ele
   }
 }
 
-// scores = factor queries keys^T, for this warp's rows.
+// scores = factor * queries * keys^T, for this warp's rows.
 template <typename Tile>
 __device__ __forceinline__ void multiply_keys(const typename Tile::QueryFragments& queries,
                                               const typename Tile::Element* keys, float factor,
@@ -101,7 +100,7 @@ __device__ __forceinline__ void multiply_keys(const typename Tile::QueryFragment
   }
 }
 
-// Scores to weights, for this warp's rows. The last tile has only `keys` keys.
+// Turns scores into weights, for this warp's rows. The last tile has only `keys` keys.
 template <typename Tile>
 __device__ __forceinline__ void weigh(typename Tile::Scores& scores, int keys,
                                       RowSoftmax (&rows)[2], typename Tile::Element* weights,
@@ -136,14 +135,14 @@ __device__ __forceinline__ void weigh(typename Tile::Scores& scores, int keys,
           exp2f(pair[0] - rows[second].reference), exp2f(pair[1] - rows[second].reference)));
       *reinterpret_cast<uint32_t*>(
           &weights[row * Tile::kWeightStride + 8 * j + fragment_column()]) = rounded;
-      // What is summed is what is multiplied, so that the weights add up to one.
+      // The total adds the rounded weights that multiply the values, so that they sum to one.
       const float2 used = widen_pair<Half>(rounded);
       rows[second].total += used.x + used.y;
     }
   }
 }
 
-// sums = decay sums + weights values, for this warp's 64 rows and kWarpColumns columns.
+// sums = decay * sums + weights * values, for this warp's 64 rows and kWarpColumns columns.
 template <typename Tile>
 __device__ __forceinline__ void multiply_values(const typename Tile::Element* weights,
                                                 const float* decay,

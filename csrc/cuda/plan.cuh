@@ -1,4 +1,4 @@
-// The first kernel: boxes to regions and units of work. Nothing of it goes to the host.
+// The first kernel: turns boxes into regions and units of work. The host does not need its results.
 #pragma once
 
 #include "work.cuh"
@@ -23,15 +23,15 @@ struct Region {
 
 __device__ __forceinline__ int clamped(int value, int most) { return min(max(value, 0), most); }
 
-// The part of a box that lies on the grid. The CPU raises an error where this clamps; here that
-// would take a wait for the device, so it is only made sure that nothing outside is touched.
+// The part of a box that lies on the grid. The CPU raises an error where this clamps; an error here
+// would have to wait for the device, so this only prevents accesses outside the arrays.
 __device__ inline Region region_on_grid(const int32_t* box, const Shape& shape) {
   const int x0 = clamped(box[0], shape.width), x1 = clamped(box[2], shape.width);
   const int y0 = clamped(box[1], shape.height), y1 = clamped(box[3], shape.height);
   return {x0, y0, max(x1 - x0, 0), max(y1 - y0, 0)};
 }
 
-// Each lane gets the sum over the lanes up to itself.
+// Returns to each lane the sum over all lanes up to and including it.
 template <typename T>
 __device__ __forceinline__ T running_sum(T value, int lane) {
   for (int delta = 1; delta < kWarp; delta *= 2) {
@@ -41,7 +41,8 @@ __device__ __forceinline__ T running_sum(T value, int lane) {
   return value;
 }
 
-// One warp: an object's regions, 32 frames at a time, and its plan but for `first_unit`.
+// By one warp: plans an object's regions, 32 frames at a time, and all of its plan but
+// `first_unit`.
 template <typename Tile>
 __device__ inline void plan_object(const PlanInputs& inputs, const Workspace& workspace, int object,
                                    int lane) {
@@ -78,7 +79,7 @@ __device__ inline void plan_object(const PlanInputs& inputs, const Workspace& wo
   plan.key_tiles = static_cast<int>(divide_up(memory_cells, Tile::kKeys));
 }
 
-// One warp: counts the units, 32 objects at a time.
+// By one warp: counts the units, 32 objects at a time.
 template <typename Tile>
 __device__ inline void number_units(ObjectPlan* objects, int count, int lane) {
   int64_t before = 0;
@@ -95,7 +96,7 @@ __device__ inline void number_units(ObjectPlan* objects, int count, int lane) {
   if (lane == 0) objects[count].first_unit = before;
 }
 
-// A warp an object; then the first warp, with all plans in place.
+// One warp plans each object; then, with all plans in place, the first warp counts the units.
 // Launch: grid (1), block (kPlanThreads), no dynamic shared memory.
 template <typename Tile>
 __global__ void __launch_bounds__(kPlanThreads) plan_work(PlanInputs inputs, Workspace workspace) {

@@ -1,5 +1,4 @@
-// The instructions that CUDA C++ has no name for, and the start of dynamic shared memory. The
-// emulator of tests/cuda_emulator has a file of this name with the same functions.
+// Instructions that CUDA C++ does not expose, and the start of dynamic shared memory.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -27,8 +26,8 @@ __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
-// Starts to copy 16 bytes, past L1 and with the rest of their 128 into L2; both ends are aligned to
-// 16. Zeros instead if not `valid`: then nothing is read.
+// Starts to copy 16 bytes, aligned to 16 at both ends; bypasses L1 and prefetches their 128-byte
+// line into L2. If not `valid`, reads nothing and writes zeros.
 __device__ __forceinline__ void copy_async_16(uint32_t shared_destination,
                                               const void* global_source, bool valid) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_destination),
@@ -36,19 +35,19 @@ __device__ __forceinline__ void copy_async_16(uint32_t shared_destination,
                : "memory");
 }
 
-// Makes a group of what this thread has started since the last one.
+// Groups the copies that this thread has started since its last group.
 __device__ __forceinline__ void commit_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
-// Until all but this thread's `kPending` latest groups have arrived.
+// Waits until all of this thread's groups but the latest `kPending` have arrived.
 template <int kPending>
 __device__ __forceinline__ void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
-// Four 8x8 matrices of 16 bits: lane 8 m + r gives the address of row r of matrix m, and lane l
-// gets columns 2 (l % 4) and the next of row l / 4 of each.
+// Loads four 8x8 matrices of 16-bit elements: lane 8 m + r passes the address of row r of matrix m;
+// lane l gets columns 2 (l % 4) and the next, of row l / 4 of each matrix.
 __device__ __forceinline__ void load_matrices(uint32_t (&fragment)[4],
                                               uint32_t shared_row_address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -57,7 +56,7 @@ __device__ __forceinline__ void load_matrices(uint32_t (&fragment)[4],
                : "memory");
 }
 
-// The same, and each matrix is transposed on the way.
+// The same, but transposes each matrix.
 __device__ __forceinline__ void load_matrices_transposed(uint32_t (&fragment)[4],
                                                          uint32_t shared_row_address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -66,7 +65,7 @@ __device__ __forceinline__ void load_matrices_transposed(uint32_t (&fragment)[4]
                : "memory");
 }
 
-// c (16x8, float) += a (16x16) b (16x8), by a warp. Not volatile: the registers say it all.
+// c (16x8, float) += a (16x16) b (16x8), by a warp. Not volatile: the operands are registers only.
 template <typename Half>
 __device__ __forceinline__ void multiply_add_16x8x16(float (&c)[4], const uint32_t (&a)[4],
                                                      uint32_t b0, uint32_t b1) {

@@ -1,5 +1,5 @@
-// The second kernel: scores, softmax and weighted values, the pieces of a block one after another.
-// What is not finished there is merged by combine.cuh.
+// The second kernel: scores, softmax and weighted values, one piece of a block after another.
+// combine.cuh merges the pieces that are not whole tiles.
 #pragma once
 
 #include "read_float.cuh"
@@ -8,8 +8,8 @@
 namespace rmnet::cuda {
 
 // Tile: HalfTile or FloatTile. Shared memory: Tile::Shared.
-// Launch: grid (as many blocks as are resident at a time; the workspace is laid out for them), block
-// (Tile::kThreads), dynamic shared bytes = sizeof(Tile::Shared).
+// Launch: grid (number of blocks that are resident at a time, for which the workspace is laid out),
+// block (Tile::kThreads), dynamic shared bytes = sizeof(Tile::Shared).
 template <typename Tile>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     read_memory(ReadInputs<typename Tile::Element> inputs, Workspace workspace) {

@@ -1,9 +1,10 @@
-// A piece of work for float elements, without tensor cores: their TF32 has 10 bits of mantissa.
+// Reading one piece of float elements, without tensor cores: their TF32 has 10 bits of mantissa.
 //
-// 8 warps, 64 query rows. Scores: a warp has 8 rows and all keys of a tile, a lane 4 rows and every
-// 16th key. Sums: a warp has 16 rows and half of the columns, a lane every 4th of those rows and 4
-// of each 32 columns; 64 sums for 256 columns. Both steps take several thousand cycles, so keys and
-// values need no second buffer: values arrive during the scores, keys during the sums.
+// 8 warps, 64 query rows. Scores: a warp computes 8 rows and all keys of a tile, a lane 4 rows and
+// every 16th key. Sums: a warp computes 16 rows and half of the columns, a lane every 4th of those
+// rows and 4 of every 32 columns, which is 64 sums for 256 columns. Both steps take several
+// thousand cycles, so keys and values need no second buffer: values arrive during the scores, keys
+// during the sums.
 #pragma once
 
 #include "store.cuh"
@@ -20,7 +21,7 @@ struct FloatTile {
   static constexpr int kColumns = kValueWidth / kColumnParts;
   static_assert(kKeyWidth % 4 == 0 && kColumns % 64 == 0 && kKeys % 16 == 0);
 
-  // 4 floats more than a row needs: vectors of 8 neighbouring rows then lie in different banks.
+  // 4 floats of padding per row: vectors of 8 neighbouring rows then lie in different banks.
   static constexpr int kKeyStride = kKeyWidth + 4;
   static constexpr int kValueStride = kColumns + 4;
   static constexpr int kWeightStride = kKeys + 4;
@@ -30,8 +31,8 @@ struct FloatTile {
     alignas(16) float keys[kKeys * kKeyStride];
     alignas(16) float values[kKeys * kValueStride];
     alignas(16) float weights[kRows * kWeightStride];
-    float decay[kRows];   // what a row's sums are multiplied with before the weights are used
-    float factor[kRows];  // and in the end
+    float decay[kRows];   // factor on a row's sums before the weights are added
+    float factor[kRows];  // factor on a row's final sums
   };
 
   using Scores = float[4][kKeys / 16];
@@ -42,7 +43,7 @@ __device__ __forceinline__ const float4& vector_at(const float* pointer) {
   return *reinterpret_cast<const float4*>(pointer);
 }
 
-// The tile's queries; each warp copies the 8 rows that it alone needs.
+// Copies the tile's queries; each warp copies the 8 rows that only it needs.
 template <typename Tile>
 __device__ __forceinline__ void copy_queries(const ReadInputs<float>& inputs,
                                              const ObjectPlan& plan, const Piece& piece,
@@ -54,8 +55,8 @@ __device__ __forceinline__ void copy_queries(const ReadInputs<float>& inputs,
       query_cell(plan, row, inputs.shape.width), 0, shared.queries + first_row * Tile::kKeyStride);
 }
 
-// This lane's products of queries and keys: rows `first_row` + i, keys `threadIdx.x % 16` + 16 j.
-// 16 channels are added up by themselves first, which keeps a third of the rounding errors.
+// Computes this lane's products of queries and keys: rows `first_row` + i, keys `threadIdx.x % 16`
+// + 16 j. Sums of 16 channels are formed first, which reduces rounding errors to a third.
 template <typename Tile>
 __device__ __forceinline__ void multiply_keys(const typename Tile::Shared& shared, int first_row,
                                               typename Tile::Scores& products) {
@@ -95,7 +96,7 @@ __device__ __forceinline__ void multiply_keys(const typename Tile::Shared& share
   }
 }
 
-// Products to weights, for this lane's rows. The last tile has only `keys` keys.
+// Turns products into weights, for this lane's rows. The last tile has only `keys` keys.
 template <typename Tile>
 __device__ __forceinline__ void weigh(const typename Tile::Scores& products, float score_factor,
                                       int first_row, int keys, RowSoftmax (&rows)[4],
@@ -123,7 +124,7 @@ __device__ __forceinline__ void weigh(const typename Tile::Scores& products, flo
   }
 }
 
-// This lane's sums: rows `first_row` + 4 i, columns `first_column` + 32 j and the next 3.
+// Adds to this lane's sums: rows `first_row` + 4 i, columns `first_column` + 32 j and the next 3.
 template <typename Tile>
 __device__ __forceinline__ void multiply_values(const typename Tile::Shared& shared, int first_row,
                                                 int first_column, typename Tile::Sums& sums) {
@@ -164,7 +165,7 @@ __device__ __forceinline__ void multiply_values(const typename Tile::Shared& sha
   }
 }
 
-// All steps for one piece.
+// Runs all steps for one piece.
 template <int kKeyWidth, int kValueWidth>
 __device__ __forceinline__ void read_piece(
     const ReadInputs<float>& inputs, const Workspace& workspace, const Piece& piece,
@@ -201,14 +202,14 @@ __device__ __forceinline__ void read_piece(
   copy_keys(0);
   for (int tile = 0; tile < piece.key_tiles; ++tile) {
     ptx::wait_for_copies<0>();
-    __syncthreads();  // the keys are there, and nobody needs the values and weights before
+    __syncthreads();  // the keys have arrived; the previous values and weights are no longer in use
     copy_values(tile);
     typename Tile::Scores products;
     multiply_keys<Tile>(shared, score_row, products);
     weigh<Tile>(products, inputs.score_factor, score_row, memory_cells - tile * Tile::kKeys, rows,
                 shared);
     ptx::wait_for_copies<0>();
-    __syncthreads();  // the values and weights are there, and nobody needs the keys
+    __syncthreads();  // the values and weights have arrived; the keys are no longer in use
     if (tile + 1 < piece.key_tiles) copy_keys(tile + 1);
     multiply_values<Tile>(shared, sum_row, sum_column, sums);
   }
@@ -222,7 +223,7 @@ __device__ __forceinline__ void read_piece(
       shared.factor[score_row + i] = finish_row<Tile>(workspace, piece, score_row + i, rows[i]);
     }
   }
-  __syncthreads();  // also before the next piece's copies
+  __syncthreads();  // also separates this piece from the copies of the next
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const int row = sum_row + 4 * i;

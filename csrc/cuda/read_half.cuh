@@ -1,4 +1,4 @@
-// A piece of work for 16-bit elements: copies, the order of the steps, and the results.
+// Reading one piece of 16-bit elements: copies, order of the steps, and results.
 #pragma once
 
 #include "half_tile.cuh"
@@ -6,7 +6,7 @@
 
 namespace rmnet::cuda {
 
-// Copies keys and values to shared memory, ahead of their use.
+// Copies keys and values to shared memory before they are needed.
 template <typename Tile>
 class HalfCopies {
  public:
@@ -21,7 +21,7 @@ class HalfCopies {
         values_(inputs.memory_value + piece.object * inputs.memory_value_stride +
                 piece.column_part * Tile::kColumns) {}
 
-  // One group: the keys of `tile` and the values of the tile before, which are used together.
+  // Starts one group: the keys of `tile` and the values of the previous tile, used together.
   __device__ __forceinline__ void start(int tile, typename Tile::Shared& shared) {
     constexpr int kRows = KeyCells<Tile>::kRows;
     const int first_row = threadIdx.x / kWarp * kRows;
@@ -50,9 +50,9 @@ class HalfCopies {
   KeyCells<Tile> key_cells_, value_cells_;
 };
 
-// All steps for one piece. The weights of the next tile are computed between the same barriers as
-// the sums of this one, first by warps 0 to 3 and last by warps 4 to 7: warps w and w + 4 share a
-// scheduler, and while one has a softmax to do, the other keeps the tensor cores busy.
+// Runs all steps for one piece. The weights of the next tile are computed between the same barriers
+// as the sums of this tile. Warps 0 to 3 compute them first, warps 4 to 7 last: warps w and w + 4
+// share a scheduler, so that one keeps the tensor cores busy during the softmax of the other.
 template <typename Half, int kKeyWidth, int kValueWidth>
 __device__ __forceinline__ void read_piece(
     const ReadInputs<Half>& inputs, const Workspace& workspace, const Piece& piece,
@@ -78,12 +78,12 @@ __device__ __forceinline__ void read_piece(
   };
   const bool first_half = threadIdx.x < Tile::kThreads / 2;
   ptx::wait_for_copies<kStages - 1>();
-  __syncthreads();  // the first keys are there
+  __syncthreads();  // the first keys have arrived
   weigh_tile(0);
   for (int tile = 0; tile < piece.key_tiles; ++tile) {
     ptx::wait_for_copies<kStages - 2>();
-    // This tile's weights and values and the next one's keys are there, and nobody needs the values
-    // and weights before them any more.
+    // The weights and values of this tile and the keys of the next have arrived; the previous
+    // values and weights are no longer in use.
     __syncthreads();
     copies.start(tile + kStages, shared);
     if (first_half) weigh_tile(tile + 1);
@@ -102,7 +102,7 @@ __device__ __forceinline__ void read_piece(
       shared.factor[row] = finish_row<Tile>(workspace, piece, row, rows[second]);
     }
   }
-  __syncthreads();  // also before the next piece's copies
+  __syncthreads();  // also separates this piece from the copies of the next
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
 #pragma unroll

@@ -1,5 +1,5 @@
-// rmnet::regional_read for CUDA: three launches on the current stream, whose sizes depend on shapes
-// alone. Nothing waits for the device, so that a CUDA graph can hold it.
+// rmnet::regional_read for CUDA: three launches on the current stream, with sizes that depend on
+// shapes alone. Nothing waits for the device, so that CUDA graphs can capture it.
 #include <cuda_runtime.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
@@ -19,7 +19,7 @@
 namespace rmnet::cuda {
 namespace {
 
-// Enough for two unfinished pieces of 128 rows on each of 158 multiprocessors.
+// Room for two unfinished pieces of 128 rows on each of 158 multiprocessors.
 constexpr int64_t kMostWorkspaceBytes = 40 << 20;
 
 cudaStream_t current_stream(int device) {
@@ -34,7 +34,7 @@ int attribute_of(int device, cudaDeviceAttr attribute) {
   return value;
 }
 
-// Lets the read have its shared memory, and says how many of its blocks the device runs at a time.
+// Reserves shared memory for the read and returns how many of its blocks are resident at a time.
 template <typename Tile>
 int prepare_device(int device) {
   constexpr int kSharedBytes = sizeof(typename Tile::Shared);
@@ -49,7 +49,7 @@ int prepare_device(int device) {
   return per_multiprocessor * attribute_of(device, cudaDevAttrMultiProcessorCount);
 }
 
-// `prepare_device`, once a device. Two threads may do it twice, to the same effect.
+// Calls `prepare_device` once per device. It is harmless if two threads both do so.
 template <typename Tile>
 int resident_blocks(int device) {
   static std::array<std::atomic<int>, 64> known{};
@@ -119,7 +119,7 @@ void launch_for_dtype(const CheckedInputs& checked, Tensor& readout) {
   }
 }
 
-// Rows are copied 16 bytes at a time; a view into a larger tensor may begin anywhere.
+// Rows are copied 16 bytes at a time, but a view into a larger tensor may begin anywhere.
 Tensor aligned(const Tensor& tensor) {
   const int64_t per_copy = tensor.scalar_type() == ScalarType::Float ? 4 : 8;
   const bool already = reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) % 16 == 0 &&
@@ -145,7 +145,7 @@ Tensor regional_read(const Tensor& query_key, const Tensor& memory_key, const Te
     launch_for_dtype<64, 192>(checked, readout);
   } else {
     STD_TORCH_CHECK(false,
-                    "rmnet::regional_read on CUDA serves keys and values of width (128, 512) "
+                    "rmnet::regional_read on CUDA supports keys and values of width (128, 512) "
                     "or (64, 192), not (",
                     inputs.key_width, ", ", inputs.value_width, ")");
   }

@@ -1,4 +1,4 @@
-// Where the rows of a piece go when all its keys are read.
+// Destinations of a piece's rows once all its keys have been read.
 #pragma once
 
 #include "cells.cuh"
@@ -7,9 +7,9 @@
 
 namespace rmnet::cuda {
 
-// Calls `write` with the place of the first of the piece's columns in row `row` of its tile: elements
-// of the readout, or floats of the background row or of an unfinished row. Not at all if the tile has
-// no such row.
+// Calls `write` with the destination of the piece's first column in row `row` of its tile: elements
+// of the readout, or floats of the background row or of an unfinished row. Does nothing if the tile
+// has no such row.
 template <typename Tile, typename Write>
 __device__ __forceinline__ void write_row(const ReadInputs<typename Tile::Element>& inputs,
                                           const Workspace& workspace, const Piece& piece, int row,
@@ -30,8 +30,8 @@ __device__ __forceinline__ void write_row(const ReadInputs<typename Tile::Elemen
   }
 }
 
-// By one thread a row. What the row's sums are to be multiplied with before they are stored: of an
-// unfinished piece nothing, and what is needed to go on is left in the workspace.
+// By one thread per row: returns the factor on the row's sums before they are stored. For an
+// unfinished piece it is 1, and the state of the softmax is left in the workspace.
 template <typename Tile>
 __device__ inline float finish_row(const Workspace& workspace, const Piece& piece, int row,
                                    const RowSoftmax& softmax) {

@@ -1,9 +1,9 @@
-// How the work is cut up. A *tile* is kRows query rows and kColumns value columns of one object;
-// its keys come in tiles of kKeys. One key tile of one tile is a *unit* of work. The units of all
-// objects stand in one line (object, row tile, column part, key tile), of which every block of the
-// read gets an equal run. What a block has of one tile is a *piece*. A piece that is a whole tile is
-// finished by its block; the others are left in the workspace, two a block at most, and merged by
-// combine.cuh. (Known as "stream-K".)
+// Division of the work, known as "stream-K". A *tile* is kRows query rows and kColumns value
+// columns of one object; its keys are divided into key tiles of kKeys. One key tile of one tile is
+// a *unit* of work. The units of all objects form one sequence, ordered by object, row tile, column
+// part and key tile; every block of the read gets an equal run of it. The units of one tile in a
+// block's run are a *piece*. A piece that is a whole tile is finished by its block. The others, at
+// most two per block, are left in the workspace and merged by combine.cuh.
 #pragma once
 
 #include <cstddef>
@@ -28,41 +28,41 @@ struct Shape {
 template <typename Element>
 struct ReadInputs {
   Shape shape;
-  // An object's part is contiguous; from one to the next it is `*_stride` elements.
+  // Each object's part is contiguous; consecutive objects are `*_stride` elements apart.
   const Element* query_key;
   const Element* memory_key;
   const Element* memory_value;
   int64_t query_key_stride, memory_key_stride, memory_value_stride;
-  float score_factor;  // of key products, for a softmax in base 2
+  float score_factor;  // factor on products of keys, for a softmax in base 2
   Element* readout;    // (objects, height, width, value width)
 };
 
-// An object's share; written by plan.cuh.
+// The work of one object; written by plan.cuh.
 struct ObjectPlan {
-  int64_t first_unit;  // how many units the objects before have
+  int64_t first_unit;  // number of units of the objects before
   int query_x, query_y, query_width, query_cells;
-  int rows;          // query_cells, and one row of zeros if its readout is the background
-  int memory_cells;  // inside their boxes in present frames
-  int sink_cells;    // zeroed cells, that only take their share of the softmax
+  int rows;          // query_cells, plus one zero query if its readout is the background
+  int memory_cells;  // number of cells inside their boxes, in present frames
+  int sink_cells;    // number of zeroed cells, which only take their share of the softmax
   int row_tiles, key_tiles;
 };
 
-// A memory frame's part of an object's memory cells; written by plan.cuh.
+// One frame's part of an object's memory cells; written by plan.cuh.
 struct alignas(16) FrameRegion {
-  int cells_before;  // in the object's frames before this one
-  int first_cell;    // the box's corner, counted in (frames, height, width)
+  int cells_before;  // number of memory cells in the frames before
+  int first_cell;    // upper left cell of the box, as a position in (frames, height, width)
   int box_width;
 };
 
-// Global memory that lives as long as the launches of one call.
+// Global memory for the launches of one call.
 struct Workspace {
-  ObjectPlan* objects;  // (objects + 1); the last says only how many units there are
+  ObjectPlan* objects;  // (objects + 1); the last holds only the total number of units
   FrameRegion* frames;  // (objects, frames)
-  float* background;    // (objects, value width); only of background rows in whole tiles
+  float* background;    // (objects, value width); only for background rows in whole tiles
   float* sums;          // (2 blocks, kRows, kColumns): weighted values of unfinished pieces
-  float2* row_softmax;  // (2 blocks, kRows): reference and total weight of their rows
+  float2* row_softmax;  // (2 blocks, kRows): reference and total weight of these rows
 
-  // The workspace in `memory`, of which `bytes` are used; only counts if it is null.
+  // Places the workspace in `memory` and counts its `bytes`; if `memory` is null, only counts.
   template <typename Tile>
   static Workspace lay_out(const Shape& shape, int blocks, unsigned char* memory, size_t& bytes) {
     bytes = 0;
@@ -82,20 +82,20 @@ struct Workspace {
   }
 };
 
-// The most units that there can be, whatever the boxes: the static bound on useful blocks.
+// The largest possible number of units for any boxes, which bounds the number of useful blocks.
 template <typename Tile>
 int64_t most_units(const Shape& shape) {
   return shape.objects * divide_up(shape.cells(), Tile::kRows) * Tile::kColumnParts *
          divide_up(int64_t{shape.frames} * shape.cells(), Tile::kKeys);
 }
 
-// Which block has which units.
+// Assignment of units to blocks.
 class Shares {
  public:
   __device__ Shares(int64_t units, int blocks)
       : units_(units), blocks_(units < blocks ? units : blocks) {}
 
-  // A block's first unit; of block `blocks`, the end.
+  // The first unit of a block; for block `blocks`, the number of units.
   __device__ int64_t first_unit(int64_t block) const {
     return block < blocks_ ? block * units_ / blocks_ : units_;
   }
@@ -104,11 +104,11 @@ class Shares {
   }
 
  private:
-  int64_t units_, blocks_;  // no block is without a unit
+  int64_t units_, blocks_;  // every one of `blocks_` has a unit
 };
 
-// Where a block leaves a piece: the one that goes on in the next block and began here, or the one
-// that began in an earlier block.
+// The slot where a block leaves a piece. It has one for a piece that begins here and continues in
+// the next block, and one for a piece that began in an earlier block.
 __device__ inline int64_t slot_of(int block, bool begins_here) {
   return int64_t{2} * block + begins_here;
 }
@@ -117,10 +117,10 @@ struct Piece {
   int object, row_tile, column_part;
   int first_key_tile, key_tiles;
   bool whole;
-  int64_t slot;  // for what is not whole
+  int64_t slot;  // if not whole
 };
 
-// The pieces of this block, one after another.
+// Iterates over the pieces of this block.
 class Pieces {
  public:
   __device__ Pieces(const ObjectPlan* objects, int count, int column_parts)
@@ -129,14 +129,14 @@ class Pieces {
     unit_ = shares.first_unit(blockIdx.x);
     end_ = shares.first_unit(int64_t{blockIdx.x} + 1);
     if (unit_ == end_) return;
-    // The last object that begins at the unit or before; it has the unit, the empty ones do not.
+    // The last object that begins at or before the unit: earlier ones that begin there are empty.
     for (int end = count; end - object_ > 1;) {
       const int middle = (object_ + end) / 2;
       (objects[middle].first_unit <= unit_ ? object_ : end) = middle;
     }
   }
 
-  // False when there are no more.
+  // Returns false when there are no more pieces.
   __device__ bool next(Piece& piece) {
     if (unit_ == end_) return false;
     while (objects_[object_ + 1].first_unit <= unit_) ++object_;

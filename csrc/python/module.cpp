@@ -1,4 +1,4 @@
-// rmnet._C: the operators' schemas and their CPU implementations.
+// rmnet._C: schemas of the operators and their CPU implementations.
 #include "module.h"
 #include "../cpu/instruction_set.h"
 

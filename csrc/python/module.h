@@ -1,5 +1,5 @@
-// What both Python modules are: empty but for FACTS, which says how they were built. Importing one
-// loads its binary, and that registers the operator's schema or implementations.
+// The two Python modules: each contains only FACTS, a description of the build. Importing a module
+// loads its binary, which registers schemas or implementations of the operators.
 #pragma once
 
 #include <Python.h>
@@ -16,11 +16,11 @@
 
 namespace rmnet {
 
-// rmnet/ops/extension.py looks for this in the file, before anything of it runs.
+// rmnet/ops/extension.py looks for this in the file before it loads the binary.
 __attribute__((used)) static const char source_hash[] =
     "RMNET_SOURCE_HASH=" RMNET_TEXT(RMNET_SOURCE_HASH);
 
-// Takes over the reference to `text`. If that is null, or on its own failure, Python has raised.
+// Steals the reference to `text`, which may be null. Returns false if a Python exception is set.
 inline bool add_fact(PyObject* facts, const char* name, PyObject* text) {
   const bool added = text && PyDict_SetItemString(facts, name, text) == 0;
   Py_XDECREF(text);
@@ -38,7 +38,7 @@ inline bool add_build_facts(PyObject* facts) {
          add_fact(facts, "source hash", PyUnicode_FromString(RMNET_TEXT(RMNET_SOURCE_HASH)));
 }
 
-// A module with FACTS as `add_facts` fills them; null if Python has raised.
+// Creates a module with the FACTS that `add_facts` adds; null if a Python exception is set.
 inline PyObject* create_module(const char* name, bool (*add_facts)(PyObject*)) {
   static PyModuleDef definition = {
       PyModuleDef_HEAD_INIT, nullptr, nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};

@@ -1,4 +1,4 @@
-// rmnet._C_cuda: the operator's CUDA implementation. rmnet._C, which has the schema, comes first.
+// rmnet._C_cuda: CUDA implementation of regional_read. rmnet._C, with the schema, is loaded first.
 #include <cuda_runtime_api.h>
 
 #include "module.h"

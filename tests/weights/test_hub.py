@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hub_server import HubServer
-from rmnet.weights.load import save_network
+from rmnet.weights import save_network
 from tiny_network import digest, tiny_network
 
 # The exception is huggingface_hub's own, when it uploads a large file.
@@ -305,7 +305,7 @@ def test_weights_of_other_bytes_than_the_hub_names_are_refused_also_from_the_cac
 def test_no_connection_and_no_cache_is_said(hub, client, cache, force_download):
     with hub.gone():
         answer = client.load("org/nowhere", cache_dir=cache, force_download=force_download)
-    assert_error(answer, "WeightsNotFoundError", hub.endpoint, "Check the connection")
+    assert_error(answer, "WeightsNotFoundError", hub.endpoint, "Is it reachable?")
 
 
 @pytest.mark.parametrize("fault", ["server error", "no commit"])
@@ -380,7 +380,7 @@ def test_push_without_the_right_to_write_is_refused(hub, client, files, token):
 def test_push_without_a_connection_is_said(hub, client):
     with hub.gone():
         answer = client.push("org/nowhere", 1, token="hf_writer")
-    assert_error(answer, "WeightsError", "the upload to 'org/nowhere'", "failed")
+    assert_error(answer, "WeightsError", "upload to 'org/nowhere'", "failed")
 
 
 def test_neither_way_draws_a_progress_bar(hub, client, cache):

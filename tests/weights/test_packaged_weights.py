@@ -13,7 +13,7 @@ from rmnet.demo import make_clip, score
 from rmnet.io.frame_source import open_frames
 from rmnet.io.label_png import read_label_png
 from rmnet.io.video_writer import VideoWriter
-from rmnet.metrics.measures import jaccard
+from rmnet.metrics import jaccard
 
 FOLDER = Path(rmnet.__file__).parent / "pretrained" / "rmnet-small"
 

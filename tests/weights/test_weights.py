@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from golden import make_golden_inputs as inputs
 from rmnet.errors import ConfigError, WeightsError, WeightsNotFoundError
-from rmnet.weights.load import load_network, push_network, save_network
+from rmnet.weights import load_network, push_network, save_network
 from rmnet.weights.released import RELEASED_CONFIG, from_released
 from tiny_network import TINY, assert_same_tensors, tiny_network
 
@@ -150,7 +150,7 @@ def test_existing_path_comes_before_a_hub_id(saved, monkeypatch):
     ],
 )
 def test_what_looks_like_a_path_is_never_asked_of_the_hub(name, monkeypatch):
-    monkeypatch.setattr("rmnet.weights.hub.download", lambda *a, **k: pytest.fail("asked the hub"))
+    monkeypatch.setattr("rmnet.weights.load.download", lambda *a, **k: pytest.fail("asked the hub"))
     with pytest.raises(WeightsNotFoundError, match=r"does not exist\. Accepted: 'rmnet-small'"):
         load_network(name)
 
@@ -159,7 +159,7 @@ def test_what_looks_like_a_path_is_never_asked_of_the_hub(name, monkeypatch):
     "name", ["rmnet-smal", "org/na me", "org--x/name", "-org/name", "org/x.git"]
 )
 def test_impossible_hub_ids_are_not_asked_of_the_hub(name, monkeypatch):
-    monkeypatch.setattr("rmnet.weights.hub.download", lambda *a, **k: pytest.fail("asked the hub"))
+    monkeypatch.setattr("rmnet.weights.load.download", lambda *a, **k: pytest.fail("asked the hub"))
     with pytest.raises(WeightsNotFoundError, match="hub id 'org/name'"):
         load_network(name)
 
@@ -231,14 +231,14 @@ def test_shapes_that_would_broadcast_are_refused(saved):
 )
 def test_other_dtypes_are_refused(saved, name, dtype):
     rewrite(saved, lambda tensors: tensors.update({name: tensors[name].to(dtype)}))
-    with pytest.raises(WeightsError, match=f"wrong dtype: 1 \\({name} {dtype}"):
+    with pytest.raises(WeightsError, match=f"wrong dtype or layout: 1 \\({name} {dtype}"):
         load_network(saved)
 
 
 def test_config_of_another_network_is_refused(saved):
     other = dataclasses.replace(TINY, tied_encoders=True)
     (saved / "config.json").write_text(other.to_json(), encoding="utf-8")
-    with pytest.raises(WeightsError, match=r"unexpected: .* configuration is another RMNet's"):
+    with pytest.raises(WeightsError, match=r"unexpected: .* config\.json belongs to another RMNet"):
         load_network(saved)
 
 
@@ -246,12 +246,10 @@ def test_config_of_another_network_is_refused(saved):
     "change",
     [{"stage_depths": (1, 256, 1)}, {"key_width": 16384}, {"flow_widths": (16384,) * 5}],
 )
-def test_config_of_an_impossible_network_is_refused_before_it_is_built(saved, change):
+def test_config_of_a_far_larger_network_is_refused(saved, change):
     huge = dataclasses.replace(TINY, **change)
     (saved / "config.json").write_text(huge.to_json(), encoding="utf-8")
-    with pytest.raises(
-        WeightsError, match=r"far less than its configuration|does not fit its network"
-    ):
+    with pytest.raises(WeightsError, match="does not fit its network"):
         load_network(saved)
 
 
@@ -353,7 +351,7 @@ def test_saving_over_a_file_or_in_another_dtype_is_refused(saved):
 
 
 def test_pushing_to_a_name_that_is_no_hub_id_is_refused():
-    with pytest.raises(WeightsNotFoundError, match="'name' is no hub id"):
+    with pytest.raises(WeightsNotFoundError, match="'name' is not a hub id"):
         push_network(tiny_network(), "name")
 
 
@@ -378,7 +376,7 @@ def test_released_checkpoint_fills_every_tensor(released, released_network):
     assert released_network.config == RELEASED_CONFIG
     checkpoint = torch.load(released, map_location="cpu", weights_only=True)
     state = released_network.state_dict()
-    wanted = from_released(checkpoint)
+    wanted = from_released(checkpoint, "RMNet.pth")
     assert state.keys() == wanted.keys()
     for name, tensor in wanted.items():
         assert torch.equal(state[name], tensor.reshape(state[name].shape)), name
@@ -406,22 +404,22 @@ def test_numpy_numbers_beside_the_tensors_are_read(tmp_path, module, number):
     assert written + b"\nscalar" in content
     path.write_bytes(content.replace(written, b"c" + module.encode()))
     before = set(torch.serialization.get_safe_globals())  # its order may change
-    with pytest.raises(WeightsError, match="holds far less"):
+    with pytest.raises(WeightsError, match="does not fit its network; missing"):
         load_network(path)  # read, and found empty
     assert set(torch.serialization.get_safe_globals()) == before
 
 
 def test_released_checkpoint_with_a_wrong_part_is_refused(tmp_path):
     path = save_small_checkpoint(tmp_path / "x.pth", rmnet={"module.a": 1})
-    with pytest.raises(WeightsError, match="'rmnet' in the checkpoint is not"):
+    with pytest.raises(WeightsError, match=r"'rmnet' in .*x\.pth is not"):
         load_network(path)
 
 
 @pytest.mark.parametrize(
     ("checkpoint", "message"),
     [
-        ({"module.Encoder_M.conv1.weight": torch.zeros(1)}, "STM's, another network"),
-        ({"state_dict": {}, "epoch": 3}, r"holds 2 \(state_dict, epoch\) keys"),
+        ({"module.Encoder_M.conv1.weight": torch.zeros(1)}, "belongs to STM, another network"),
+        ({"state_dict": {}, "epoch": 3}, r"holds the keys state_dict, epoch\. Accepted"),
         ([torch.zeros(1)], "holds a list"),
         (torch.zeros(1), "holds a Tensor"),
     ],

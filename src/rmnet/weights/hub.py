@@ -1,30 +1,23 @@
-"""The Hugging Face hub: files down, a folder up, and its errors in this library's words."""
+"""The Hugging Face hub: download, upload, and its errors as this library's."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from rmnet.errors import WeightsError, WeightsNotFoundError
 
-_PIECE = 2**20  # bytes read at a time
-LIBRARY = "rmnet"  # as the hub's statistics and model cards call this package
-MODEL_CARD = "README.md"
-FETCH_AGAIN = "Write force_download=True to fetch it again."
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
-
-def library_version() -> str:
-    """The installed version; "unknown" for a checkout that is not installed."""
-    try:
-        return metadata.version(LIBRARY)
-    except metadata.PackageNotFoundError:
-        return "unknown"
+Token: TypeAlias = str | bool | None  # None for the stored one, False for none
+_MODEL_CARD = "README.md"
+_FETCH_AGAIN = "Write force_download=True to download it again."
 
 
 def is_repo_id(name: str) -> bool:
@@ -44,222 +37,116 @@ def download(
     filenames: Sequence[str],
     *,
     revision: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    token: Token = None,
     local_files_only: bool = False,
     force_download: bool = False,
-) -> list[Path]:
-    """Fetch files of one commit into the hub's cache, or find them there.
-
-    Args:
-        repo_id: "org/name".
-        filenames: Paths in the repository.
-        revision: Branch, tag or commit; None for "main".
-        cache_dir: Folder of the cache; None for the hub's own.
-        token: Of the hub's user; None for the stored one, False for none.
-        local_files_only: Look in the cache only.
-        force_download: Download even what is cached.
-
-    Returns:
-        Where each file lies.
-
-    Raises:
-        WeightsNotFoundError: repository, revision or file do not exist, may not be read, or
-            cannot be reached and are not cached.
-        WeightsError: a download broke off, or came out damaged.
-    """
-    options: dict[str, Any] = {"cache_dir": None if cache_dir is None else Path(cache_dir)}
-    if not local_files_only:
-        options |= {"force_download": force_download, "token": token}
-    find = _cached if local_files_only else _fetched
-    paths: list[Path] = []
-    commit = revision
-    for filename in filenames:
-        of = f"{filename} of {_place(repo_id, revision)}"
-        path = find(repo_id, filename, commit, of, **options)
-        _check_hash(path, of)
-        paths.append(path)
-        # .../snapshots/<commit>/<filename>: the files that follow are of this very commit, even
-        # when somebody pushes to the branch meanwhile.
-        commit = paths[0].parent.name
-    return paths
-
-
-def _cached(
-    repo_id: str, filename: str, revision: str | None, of: str, *, cache_dir: Path | None
 ) -> Path:
-    """Where a file lies in the cache."""
-    # Not hf_hub_download(local_files_only=True): that of huggingface_hub 2 may ask the hub which
-    # program is calling.
+    """Return the cached folder with these files of one commit, downloaded if necessary."""
     from huggingface_hub import try_to_load_from_cache
 
-    path = try_to_load_from_cache(repo_id, filename, cache_dir=cache_dir, revision=revision)
-    if not isinstance(path, str):
-        raise WeightsNotFoundError(
-            f"{of}: local_files_only=True is set, and the cache does not hold it."
-        )
-    return Path(path)
-
-
-def _fetched(
-    repo_id: str,
-    filename: str,
-    revision: str | None,
-    of: str,
-    *,
-    cache_dir: Path | None,
-    force_download: bool,
-    token: str | bool | None,
-) -> Path:
-    """Where a file lies in the cache, fetched if need be."""
-    from huggingface_hub import hf_hub_download
-
-    try:
-        with _no_bars("huggingface_hub"):
-            path = hf_hub_download(
-                repo_id,
-                filename,
-                revision=revision,
-                library_name=LIBRARY,
-                library_version=library_version(),
-                cache_dir=cache_dir,
-                force_download=force_download,
-                token=token,
-            )
-    except _failures() as error:
-        raise _known(error, repo_id, of) or WeightsError(
-            f"the download of {of} broke off or came out damaged ({_line(error)}). {FETCH_AGAIN}"
-        ) from error
-    return Path(path)
+    folder, commit = Path(), revision
+    for filename in filenames:
+        what = f"{filename} of {_place(repo_id, revision)}"
+        if local_files_only:
+            # Not `hf_hub_download`: that of huggingface_hub 2 may ask the hub which program calls.
+            path = try_to_load_from_cache(repo_id, filename, cache_dir, commit)
+            if not isinstance(path, str):
+                raise WeightsNotFoundError(f"{what}: not in the cache, and local_files_only=True.")
+        else:
+            with _own_errors(repo_id, what, _FETCH_AGAIN), _no_bars("huggingface_hub"):
+                path = _hub(token).hf_hub_download(
+                    repo_id,
+                    filename,
+                    revision=commit,
+                    cache_dir=cache_dir,
+                    force_download=force_download,
+                )
+        _check_hash(Path(path), what)
+        folder = Path(path).parent
+        commit = folder.name  # of the other files too, even if somebody pushes meanwhile
+    return folder
 
 
 def upload(
-    folder: Path,
-    repo_id: str,
-    *,
-    private: bool | None = None,
-    token: str | bool | None = None,
-    revision: str | None = None,
-    commit_message: str,
+    folder: Path, repo_id: str, private: bool | None, token: Token, branch: str | None, title: str
 ) -> str:
-    """Put the files of a folder into a repository, made if need be, as one commit.
+    """Commit a folder's files to a repository, with a model card if it has none; return the URL."""
+    from huggingface_hub import CommitOperationAdd
 
-    Args:
-        folder: Holds files only. A model card among them stays behind if the repository has one.
-        repo_id: "org/name".
-        private: Of a new repository; None for the organisation's default.
-        token: With the right to write; None for the stored one.
-        revision: Branch, which must exist; None for "main".
-        commit_message: First line of the commit.
-
-    Returns:
-        The commit's address.
-
-    Raises:
-        WeightsNotFoundError: no such branch, no right to write, or no connection.
-        WeightsError: the hub refused the files.
-    """
-    from huggingface_hub import CommitOperationAdd, HfApi
-
-    api = HfApi(token=token, library_name=LIBRARY, library_version=library_version())
-    try:
+    api = _hub(token)
+    with _own_errors(repo_id, f"upload to {_place(repo_id, branch)}"), _no_bars(None):
         api.create_repo(repo_id, private=private, exist_ok=True)
-        additions = [
-            CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=str(path))
-            for path in sorted(folder.iterdir())
-            if path.name != MODEL_CARD
-            or not api.file_exists(repo_id, MODEL_CARD, revision=revision)
-        ]
-        # upload_folder may spread its files over several commits; a revision has to be whole.
-        with _no_bars(None):
-            commit = api.create_commit(
-                repo_id, additions, commit_message=commit_message, revision=revision
-            )
-    except _failures() as error:
-        place = _place(repo_id, revision)
-        raise _known(error, repo_id, place) or WeightsError(
-            f"the upload to {place} failed: {_line(error)}"
-        ) from error
+        files = [CommitOperationAdd(path.name, str(path)) for path in sorted(folder.iterdir())]
+        if not api.file_exists(repo_id, _MODEL_CARD, revision=branch):
+            files.append(CommitOperationAdd(_MODEL_CARD, _model_card(repo_id).encode()))
+        # Not `upload_folder`, which may spread its files over several commits.
+        commit = api.create_commit(repo_id, files, commit_message=title, revision=branch)
     return commit.commit_url
 
 
+def _hub(token: Token) -> HfApi:
+    from huggingface_hub import HfApi
+
+    version = metadata.version("rmnet")  # for the hub's statistics
+    return HfApi(token=token, library_name="rmnet", library_version=version)
+
+
 def _check_hash(path: Path, what: str) -> None:
-    """Compare a file with the hash that the hub gave, and the cache calls it by.
+    """Raise a WeightsError unless a cached file has the hash that the hub gave.
 
-    The hub names large files, weights among them, by the SHA-256 of their bytes; the cache keeps
-    them under that name behind a link. huggingface_hub itself compares lengths only. Small files,
-    such as config.json, and caches without links have no such name.
-
-    Raises:
-        WeightsError: these are other bytes.
+    huggingface_hub compares lengths only. It stores a large file behind a link, under the SHA-256
+    of its bytes. Small files, and caches without links, have no such name.
     """
     name = path.resolve().name
     if not re.fullmatch(r"[0-9a-f]{64}", name):
         return
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            found.update(piece)
-    if found.hexdigest() != name:
-        raise WeightsError(
-            f"{what} came out damaged: its SHA-256 is {found.hexdigest()}, the hub says {name}. "
-            f"{FETCH_AGAIN}"
-        )
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != name:
+        damage = f"its SHA-256 is {found}, the hub says {name}"
+        raise WeightsError(f"{what}: damaged; {damage}. {_FETCH_AGAIN}")
 
 
-def _known(error: Exception, repo_id: str, what: str) -> WeightsError | None:
-    """The library's error for one of huggingface_hub's, where it says what is wrong."""
+@contextmanager
+def _own_errors(repo_id: str, what: str, remedy: str = "") -> Iterator[None]:
+    """Raise huggingface_hub's errors as this library's; `what` was being read or written."""
     from huggingface_hub import constants, errors
 
-    # A look-up that failed, and that nothing in the cache makes up for, comes wrapped.
-    wrapped = isinstance(error, errors.LocalEntryNotFoundError) or type(error) is ValueError
-    reason = error.__cause__ if wrapped and error.__cause__ is not None else error
-    status = reason.response.status_code if isinstance(reason, errors.HfHubHTTPError) else None
-    access = "Pass token=..., or run `hf auth login`."
-
-    if isinstance(reason, errors.GatedRepoError):
-        page = f"{constants.ENDPOINT}/{repo_id}"
-        text = f"{what}: the repository is gated. Ask for access on {page}. {access}"
-    elif isinstance(reason, errors.RepositoryNotFoundError):
-        text = (
-            f"{what}: the hub shows no repository {repo_id!r}. Check the name; a private one needs "
-            f"a token. {access}"
-        )
-    elif isinstance(reason, errors.RevisionNotFoundError):
-        text = f"{what}: no such revision. Accepted: a branch, a tag or a commit of {repo_id!r}."
-    elif status in (401, 403):
-        text = f"{what}: the hub refused access ({status}). {access}"
-    elif isinstance(reason, errors.OfflineModeIsEnabled):
-        text = f"{what}: HF_HUB_OFFLINE is set, and the cache does not hold it."
-    elif isinstance(reason, errors.EntryNotFoundError) and not wrapped:
-        text = f"{what}: no such file there. Accepted: a repository that push_to_hub wrote."
-    elif wrapped:
-        text = (
-            f"{what}: the cache does not hold it, and {constants.ENDPOINT} cannot be asked: "
-            f"{_line(reason)}. Check the connection."
-        )
-    else:
-        return None
-    return WeightsNotFoundError(text)
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """What huggingface_hub raises for the world's faults."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    # Its bases are OSError and the HTTPError of httpx, or of httpx2 from huggingface_hub 2 on;
-    # hf_xet, in Rust, raises RuntimeError.
-    return (ValueError, RuntimeError, *HfHubHTTPError.__bases__)
+    # OSError and the HTTPError of httpx (httpx2 from huggingface_hub 2 on).
+    kinds: tuple[type[Exception], ...] = errors.HfHubHTTPError.__bases__
+    try:
+        yield
+    except (ValueError, RuntimeError, *kinds) as error:  # RuntimeError is that of hf_xet
+        # If a file is not cached and the hub did not answer, the cause says why.
+        unanswered = isinstance(error, errors.LocalEntryNotFoundError) or type(error) is ValueError
+        reason = error.__cause__ or error if unanswered else error
+        details = f"{type(reason).__name__}: {' '.join(str(reason).split()) or 'no details'}"
+        hub, access = constants.ENDPOINT, "Pass token=..., or run `hf auth login`."
+        messages: dict[type[Exception], str] = {
+            errors.GatedRepoError: f"it is gated. Ask for access on {hub}/{repo_id}. {access}",
+            errors.RepositoryNotFoundError: f"the hub shows no repository {repo_id!r}. Check the "
+            f"name; a private one needs a token. {access}",
+            errors.RevisionNotFoundError: "no such revision. Accepted: a branch, tag or commit.",
+            errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE is set; only cached files are available.",
+            errors.RemoteEntryNotFoundError: "no such file. Accepted: repositories from push_to_hub.",
+        }
+        message = next((messages[kind] for kind in messages if isinstance(reason, kind)), None)
+        if isinstance(reason, errors.HfHubHTTPError) and reason.response.status_code in (401, 403):
+            message = message or f"the hub refused access ({reason.response.status_code}). {access}"
+        if message is None and unanswered:
+            message = f"not cached, and {hub} did not provide it ({details}). Is it reachable?"
+        if message is None:
+            raise WeightsError(f"{what}: failed ({details}). {remedy}".rstrip()) from error
+        raise WeightsNotFoundError(f"{what}: {message}") from error
 
 
 @contextmanager
 def _no_bars(group: str | None) -> Iterator[None]:
-    """Keep huggingface_hub from drawing, unless HF_HUB_DISABLE_PROGRESS_BARS=0 asks for it."""
+    """Hide huggingface_hub's progress bars, unless HF_HUB_DISABLE_PROGRESS_BARS=0 asks for them."""
     from huggingface_hub import constants, utils
 
-    if constants.HF_HUB_DISABLE_PROGRESS_BARS is not None or utils.are_progress_bars_disabled(
-        group
-    ):
+    is_decided = constants.HF_HUB_DISABLE_PROGRESS_BARS is not None
+    if is_decided or utils.are_progress_bars_disabled(group):
         yield
         return
     utils.disable_progress_bars(group)
@@ -273,6 +160,22 @@ def _place(repo_id: str, revision: str | None) -> str:
     return f"{repo_id!r} on the hub" + (f", revision {revision!r}" if revision else "")
 
 
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or "no more is known"
-    return f"{type(error).__name__}: {text}"
+def _model_card(repo_id: str) -> str:
+    return f"""---
+library_name: rmnet
+tags:
+- video-object-segmentation
+---
+
+# {repo_id.partition("/")[2]}
+
+Weights of RMNet (Xie et al., CVPR 2021), which finds the masks of objects in every frame of a
+video, given those of the first frame.
+
+```python
+from rmnet import RMNetSegmenter
+
+segmenter = RMNetSegmenter.from_pretrained("{repo_id}")
+result = segmenter.track("video.mp4", "first_mask.png")
+```
+"""

@@ -1,4 +1,4 @@
-"""Checkpoints as the paper's authors released them, in this library's names."""
+"""Translation of the checkpoints that the paper's authors released to this library's names."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 from rmnet.config import RMNetConfig
 from rmnet.errors import WeightsError
 
-# What the authors' network does where paper and code differ is the default of RMNetConfig.
+# Where paper and released code differ, the defaults of RMNetConfig follow the code.
 RELEASED_CONFIG = RMNetConfig()
 
-# Names in the released files -> names here, applied in order to the start of a key.
+# Released name -> name here, applied in this order to the start of a key.
 _RMNET_NAMES = (
     (r"encoder_(memory|query)\.conv1_m\.", r"\1_encoder.mask_stem."),
     (r"encoder_(memory|query)\.conv1_o\.", r"\1_encoder.others_stem."),
@@ -40,40 +40,36 @@ _FLOW_NAMES = (
 _PARTS = {"rmnet": _RMNET_NAMES, "tflownet": _FLOW_NAMES}
 
 
-def is_released(checkpoint: object) -> bool:
-    """Whether an unpickled object has the form of the authors' checkpoints."""
-    return isinstance(checkpoint, Mapping) and set(_PARTS) <= set(checkpoint)
+def from_released(checkpoint: object, source: str) -> dict[str, Tensor]:
+    """Rename the tensors of a released checkpoint to those of a network of `RELEASED_CONFIG`.
 
-
-def from_released(checkpoint: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Rename a released checkpoint's tensors to those of `RMNet(RELEASED_CONFIG)`.
-
-    A key that no rule knows keeps its own name, so that a strict load names it.
-
-    Args:
-        checkpoint: As `torch.load` gives it: "rmnet" and "tflownet" hold state dicts, their keys
-            prefixed with "module.".
-
-    Raises:
-        WeightsError: a part is no state dict, or two keys come out with one name.
+    A key that no rule covers keeps its name, so that the check of names can report it.
     """
+    parts = checkpoint if isinstance(checkpoint, Mapping) else {}
+    if not set(_PARTS) <= set(parts):
+        keys = [str(key) for key in parts]
+        holds = f"the keys {', '.join(keys[:5])}" if keys else f"a {type(checkpoint).__name__}"
+        is_stm = any("Encoder_M." in key for key in keys)  # the network that RMNet derives from
+        stm = " It belongs to STM, another network." if is_stm else ""
+        raise WeightsError(
+            f"{source} is not a released RMNet checkpoint: it holds {holds}.{stm} Accepted: the "
+            "authors' files, with the parts 'rmnet' and 'tflownet'"
+        )
     state: dict[str, Tensor] = {}
     for part, rules in _PARTS.items():
-        tensors = checkpoint[part]
+        tensors = parts[part]
         if not isinstance(tensors, Mapping) or not all(
             isinstance(key, str) and isinstance(value, Tensor) and not value.is_nested
             for key, value in tensors.items()
         ):
-            raise WeightsError(f"{part!r} in the checkpoint is not a mapping of names to tensors")
+            raise WeightsError(f"{part!r} in {source} is not a mapping of names to tensors")
         for key, tensor in tensors.items():
-            name = _renamed(key.removeprefix("module."), rules)
+            name = key.removeprefix("module.")
+            for pattern, replacement in rules:
+                name = re.sub(f"^{pattern}", replacement, name)
             if name in state:
-                raise WeightsError(f"the checkpoint holds {name} twice (again as {key})")
-            state[name] = tensor
+                raise WeightsError(f"{source} holds {name} twice, the second time as {key}")
+            # torch before 0.4 stored scalars, here a count of batches, with an axis of one.
+            has_axis = name.endswith(".num_batches_tracked") and tensor.shape == (1,)
+            state[name] = tensor[0] if has_axis else tensor
     return state
-
-
-def _renamed(key: str, rules: tuple[tuple[str, str], ...]) -> str:
-    for pattern, replacement in rules:
-        key = re.sub(f"^{pattern}", replacement, key)
-    return key
