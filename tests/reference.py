@@ -1,4 +1,4 @@
-"""Slow float64 loops, written from the equations, that the library is compared with."""
+"""Slow float64 loops, written from the equations, as references for the library."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 def regional_read(
     query_key, memory_key, memory_value, query_boxes, memory_boxes, present, semantics, scale
 ):
-    """The regional memory reader, a query cell and a memory cell at a time.
+    """Compute the regional read, one query cell and one memory cell at a time.
 
-    Arrays as of `rmnet.ops.regional_read`; float64 inside and out. For "zeroed" it does what the
-    released code does, zeros and all: keys and values outside become zero, nothing is left out.
+    Arrays as in `rmnet.ops.regional_read`; computes and returns float64. "zeroed" does exactly what
+    the released code does: keys and values outside become zero, and no cell is left out.
     """
     arrays = (query_key, memory_key, memory_value)
     query_key, memory_key, memory_value = (np.asarray(a, dtype=np.float64) for a in arrays)
@@ -55,7 +55,7 @@ def _inside(box, x, y):
 
 
 def box_of(mask, threshold, min_pixels, margin, lost):
-    """Box of one soft mask (H, W), a pixel at a time; the paper, eq. 2."""
+    """Return the box of one soft mask (H, W), one pixel at a time; eq. 2 of the paper."""
     height, width = mask.shape
     hits = [(x, y) for y in range(height) for x in range(width) if mask[y, x] >= threshold]
     if len(hits) < min_pixels:
@@ -70,7 +70,7 @@ def box_of(mask, threshold, min_pixels, margin, lost):
 
 
 def backward_warp(plane, flow):
-    """One plane (H, W) fetched along a flow (2, H, W); 0 where a tap with weight is outside."""
+    """Warp a plane (H, W) backward by a flow (2, H, W); 0 where a tap with weight is outside."""
     height, width = plane.shape
     out = np.zeros((height, width))
     for y in range(height):
@@ -90,7 +90,7 @@ def backward_warp(plane, flow):
 def best_match_read(
     query_key, memory_key, memory_value, query_boxes, memory_boxes, present, semantics, scale, sigma
 ):
-    """KMN's kernelised read inside memory regions and query boxes; arrays as `regional_read`."""
+    """Compute KMN's kernelised read inside memory and query boxes; arrays as in `regional_read`."""
     arrays = (query_key, memory_key, memory_value)
     query_key, memory_key, memory_value = (np.asarray(a, dtype=np.float64) for a in arrays)
     n, frames, h, w, _ = memory_key.shape

@@ -1,6 +1,4 @@
-"""The same numbers as the released code: outputs of it, on a CPU, lie in tests/golden."""
-
-import sys
+"""The library gives the released code's numbers; tests/golden holds its outputs on a CPU."""
 
 import numpy as np
 import pytest
@@ -11,18 +9,18 @@ from golden import make_golden_inputs as inputs
 from golden_files import golden, released_segmenter
 from rmnet import MemoryPolicy
 from rmnet.geometry.regions import cells_in_boxes
-from rmnet.ops import extension
+from rmnet.ops import backend, extension
+from rmnet.runtime.objectwise import ObjectwiseExecutor
 
 CLIPS = ("odd2", "start3")
-STAGE_TOLERANCE = 1e-3  # of the largest number of the stage
+STAGE_TOLERANCE = 1e-3  # relative to the largest value of the stage
 
 
 class Recorder:
-    """Outputs of the network's parts, call by call, by the names that the golden files use."""
+    """Outputs of the network's parts for each frame, named as in the golden files."""
 
-    def __init__(self, inference, monkeypatch):
+    def __init__(self, network, monkeypatch):
         self.steps = []
-        network = inference.network
         watched = {
             network.query_encoder.stage4: lambda _, out: {
                 "enc_q_r2": out[:, ::64, :: self.s2, :: self.s2]
@@ -50,7 +48,7 @@ class Recorder:
             module.register_forward_hook(lambda _, args, out, take=take: self._add(take(args, out)))
             for module, take in watched.items()
         ]
-        self._watch_heads(inference, monkeypatch)
+        self._watch_heads(monkeypatch)
         boxes = rmnet.tracking.step.mask_boxes
 
         def recording_boxes(*args, **kwargs):
@@ -60,7 +58,7 @@ class Recorder:
 
         monkeypatch.setattr(rmnet.tracking.step, "mask_boxes", recording_boxes)
 
-    s = 2  # of the golden files
+    s = 2  # strides of the golden files
     s2 = 4
 
     def begin(self):
@@ -71,7 +69,7 @@ class Recorder:
             handle.remove()
 
     def _add(self, outputs):
-        """Of one object after the other, as the library decodes them."""
+        """Add outputs to the frame's; the library runs objects one by one, so concatenate them."""
         step = self.steps[-1]
         for name, x in outputs.items():
             step[name] = torch.cat((step[name], x)) if name in step else x.clone()
@@ -83,27 +81,27 @@ class Recorder:
 
     @staticmethod
     def _memory_encoder(_, out):
-        return {"enc_m_r4": out.f16[:, ::128]}
+        return {"enc_m_r4": out[:, ::128]}
 
-    def _watch_heads(self, inference, monkeypatch):
-        encode_query, encode_memory = inference.encode_query, inference.encode_memory
+    def _watch_heads(self, monkeypatch):
+        encode_query = ObjectwiseExecutor.encode_query
+        encode_memory = ObjectwiseExecutor.encode_memory
 
-        def query(image, boxes, **options):
-            seen = encode_query(image, boxes, **options)
-            key, value, *_ = seen.features
-            self._add_cells("kv_q", key, value.movedim(1, -1), boxes, of_one_frame=True)
-            return seen
+        def query(executor, image, boxes):
+            found = encode_query(executor, image, boxes)
+            self._add_cells("kv_q", found.key, found.value.movedim(1, -1), boxes, of_one_frame=True)
+            return found
 
-        def memory(image, masks, boxes, **options):
-            key, value = encode_memory(image, masks, boxes, **options)
+        def memory(executor, image, masks, boxes):
+            key, value = encode_memory(executor, image, masks, boxes)
             self._add_cells("kv_m", key, value, boxes, of_one_frame=False)
             return key, value
 
-        monkeypatch.setattr(inference, "encode_query", query)
-        monkeypatch.setattr(inference, "encode_memory", memory)
+        monkeypatch.setattr(ObjectwiseExecutor, "encode_query", query)
+        monkeypatch.setattr(ObjectwiseExecutor, "encode_memory", memory)
 
     def _add_cells(self, name, key, value, boxes, *, of_one_frame):
-        """Keys and values with the cells that they were asked for; there are no others."""
+        """Add keys and values, and the cells they were requested for; only those are computed."""
         cells = cells_in_boxes(boxes, *key.shape[1:3]).unsqueeze(1)
         cells = cells.any(dim=0, keepdim=True) if of_one_frame else cells
         self._add(
@@ -122,14 +120,14 @@ class Recorder:
 
 @pytest.fixture(scope="module", params=[(c, b) for c in CLIPS for b in ("native", "pytorch")])
 def tracked(request):
-    """Everything recorded while tracking one golden clip, and its golden numbers."""
-    name, backend = request.param
-    if backend == "native" and extension.problem("cpu") is not None:
+    """Result and recorded outputs of tracking one golden clip, and its golden numbers."""
+    name, forced = request.param
+    if forced == "native" and extension.problem("cpu") is not None:
         pytest.skip(f"no native op: {extension.problem('cpu')}")
     clip, numbers = inputs.make_clip(name), golden(name)
     segmenter = released_segmenter()
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(sys.modules["rmnet.ops.regional_read"], "BACKEND", backend)
+        monkeypatch.setattr(backend, "BACKEND", forced)
         recorder = Recorder(segmenter._inference, monkeypatch)
 
         def frames():
@@ -147,7 +145,7 @@ def tracked(request):
     return result, recorder.steps, numbers
 
 
-def test_inputs_are_the_ones_the_golden_numbers_were_made_of():
+def test_inputs_are_the_ones_the_golden_numbers_were_made_from():
     assert inputs.main(["--check"]) == 0
 
 
@@ -186,7 +184,7 @@ def test_memory_and_query_boxes_are_exact(tracked):
 
 
 def half_open_to_inclusive(boxes):
-    """(x0, y0, x1, y1) half-open as [x0, x1, y0, y1] inclusive, as the golden files have it."""
+    """Convert half-open (x0, y0, x1, y1) to the golden files' inclusive [x0, x1, y0, y1]."""
     x0, y0, x1, y1 = boxes.T
     return np.stack([x0, x1 - 1, y0, y1 - 1], axis=1)
 
@@ -199,7 +197,7 @@ def test_every_stage_is_within_1e3(tracked):
             continue
         _, t, stage = name.split("/")
         step = int(t[1:])
-        if stage == "seg_logit":  # the softmax loses a constant of the logits: compare without it
+        if stage == "seg_logit":  # compare up to a constant, which the softmax removes
             got = result[step].probabilities[:, :: Recorder.s, :: Recorder.s].log().numpy()
             want = numbers[name] - np.logaddexp.reduce(numbers[name], axis=0)
             got, want = np.maximum(got, -12), np.maximum(want, -12)

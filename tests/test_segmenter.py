@@ -1,4 +1,4 @@
-"""The segmenter: options, and whole videos."""
+"""The segmenter: its options, and tracking whole videos."""
 
 import warnings
 
@@ -25,11 +25,11 @@ def test_track_and_stream_give_the_same(segmenter):
     assert len(tracked) == len(frames) == len(streamed)
     assert np.array_equal(tracked.labels, np.stack([r.labels for r in streamed]))
     assert [r.index for r in tracked] == list(range(len(frames)))
-    assert tracked[1:3] == tuple(tracked)[1:3]
+    assert tuple(tracked[1:3]) == tuple(tracked)[1:3]
     assert tracked.object_ids == (3, 7)
 
 
-def test_frames_are_read_only_as_results_are_asked_for(segmenter):
+def test_frames_are_read_only_when_results_are_requested(segmenter):
     frames, labels = tiny.clip()
     read = []
 
@@ -66,13 +66,13 @@ def test_frames_before_the_first_mask_are_background(segmenter):
     assert np.array_equal(late.labels[2:], segmenter.track(frames[2:], labels).labels)
 
 
-def test_network_size_is_the_configs_unless_asked_and_never_enlarges(segmenter):
+def test_network_size_defaults_to_the_config_and_never_enlarges(segmenter):
     frames, labels = tiny.clip(num_frames=2, size=(100, 140))
     sizes = {}
     for size in (None, 32, "native", 5000):
         session = segmenter.start(size=size)
         session.step(frames[0], labels)
-        sizes[size] = tuple(session._last.known.pixels.shape[1:])
+        sizes[size] = tuple(session._state.last.pixels.shape[1:])
     assert sizes == {None: (64, 90), 32: (32, 45), "native": (100, 140), 5000: (100, 140)}
 
 
@@ -87,7 +87,7 @@ def test_network_size_is_the_configs_unless_asked_and_never_enlarges(segmenter):
         ({"masks": {0: np.ones((64, 96), bool)}}, "frame 0 has two masks"),
     ],
 )
-def test_wrong_options_are_named_before_a_frame_is_read(segmenter, options, message):
+def test_invalid_options_are_named_before_a_frame_is_read(segmenter, options, message):
     def never():
         pytest.fail("a frame was read")
         yield
@@ -117,7 +117,7 @@ def test_masks_after_the_end_warn_and_lose_nothing(segmenter):
     assert len(result) == 6
 
 
-def test_nothing_is_printed_unless_a_bar_is_asked_for(segmenter, capsys):
+def test_nothing_is_printed_unless_a_progress_bar_is_requested(segmenter, capsys):
     frames, labels = tiny.clip()
     segmenter.track(frames, labels)
     assert capsys.readouterr() == ("", "")
@@ -143,12 +143,12 @@ def test_reduced_precision_stays_close(dtype):
 
 
 @pytest.mark.cuda
-def test_cuda_gives_what_the_cpu_does(segmenter):
+def test_cuda_matches_the_cpu(segmenter):
     frames, labels = tiny.clip()
     cpu = segmenter.track(frames, labels, keep_probabilities=True)
     cuda = segmenter.to("cuda").track(frames, labels, keep_probabilities=True)
     assert segmenter.device.type == "cpu"
-    for a, b in zip(cpu[:3], cuda[:3], strict=True):  # later on, differences feed on themselves
+    for a, b in zip(cpu[:3], cuda[:3], strict=True):  # later frames amplify the differences
         assert (a.probabilities - b.probabilities).abs().max() < 0.05
 
 
@@ -157,7 +157,7 @@ def test_an_unknown_precision_is_refused():
         RMNetSegmenter(tiny.network(), dtype=torch.int8)
 
 
-def test_repr_says_what_it_is(segmenter):
+def test_repr_describes_the_value(segmenter):
     assert "resnet18" in repr(segmenter)
     frames, labels = tiny.clip(num_frames=2)
     result = segmenter.track(frames, labels)
@@ -165,7 +165,7 @@ def test_repr_says_what_it_is(segmenter):
     assert repr(result[0]).startswith("FrameSegmentation(index=0, 64x96, {3: tracked 1.00")
 
 
-def test_warnings_of_torch_do_not_reach_the_user(segmenter):
+def test_torch_warnings_do_not_reach_the_user(segmenter):
     frames, labels = tiny.clip()
     frames.flags.writeable = False
     with warnings.catch_warnings():
@@ -175,7 +175,7 @@ def test_warnings_of_torch_do_not_reach_the_user(segmenter):
 
 def test_public_names_have_docstrings():
     for name in rmnet.__all__:
-        if not name.startswith("__"):
+        if not name.startswith("__") and not name.endswith("Like"):  # aliases have none
             assert getattr(rmnet, name).__doc__
 
 
@@ -202,7 +202,7 @@ def test_a_bad_later_mask_is_refused_before_a_frame_is_read(segmenter):
         segmenter.track(frames, masks=[labels])
 
 
-def test_probabilities_are_there_before_the_first_mask_too(segmenter):
+def test_frames_before_the_first_mask_have_probabilities_too(segmenter):
     frames, labels = tiny.clip(num_frames=3)
     early = segmenter.track(frames, masks={2: labels}, keep_probabilities=True)[0]
     assert torch.equal(early.probabilities, torch.ones((1, *labels.shape)))
@@ -224,7 +224,7 @@ def test_numpy_integers_are_integers(segmenter):
     assert session.remove_objects(np.unique(labels)[1]).object_ids == (7,)
 
 
-def test_masks_of_one_video_are_of_one_kind_and_never_over_its_images(segmenter, tmp_path):
+def test_saved_masks_are_of_one_kind_and_never_overwrite_the_frames(segmenter, tmp_path):
     frames, labels = tiny.clip(num_frames=3)
     wide = np.where(labels == 7, 300, labels)
     wide_result = segmenter.track(frames, wide, masks={1: {300: np.zeros(labels.shape, bool)}})
@@ -244,7 +244,7 @@ def test_masks_of_one_video_are_of_one_kind_and_never_over_its_images(segmenter,
         void.save_masks(tmp_path / "void")
 
 
-def test_a_video_is_drawn_from_exactly_the_frames_that_were_tracked(segmenter, tmp_path):
+def test_an_overlay_needs_exactly_the_frames_that_were_tracked(segmenter, tmp_path):
     frames, labels = tiny.clip(num_frames=4)
     result = segmenter.track(iter(frames), labels)
     for other, message in ((frames[:3], "fewer"), (np.concatenate([frames, frames]), "more")):
@@ -259,24 +259,19 @@ def test_a_video_is_drawn_from_exactly_the_frames_that_were_tracked(segmenter, t
 def test_scores_are_right_on_large_frames():
     from rmnet.tracking.estimate import Estimate
     from rmnet.tracking.segmentation import segment
+    from rmnet.tracking.state import LastFrame
 
     predicted = torch.rand((1, 2160, 3840)) * 0.2 + 0.76
-    result = segment(
-        Estimate((1,), predicted),
-        index=0,
-        size=(2160, 3840),
-        regions={},
-        config=tiny.CONFIG,
-        keep_probabilities=False,
-        seconds=None,
-    )
+    pixels = torch.zeros((3, 2160, 3840), dtype=torch.uint8)
+    frame = LastFrame(0, pixels, (2160, 3840), Estimate((1,), predicted), {}, None)
+    result = segment(frame, config=tiny.CONFIG, keep_probabilities=False)
     odds = predicted.double() / (1 - predicted.double())
-    want = (odds / (odds + 1 / odds)).mean()  # background is 1 - p; odds compete
+    want = (odds / (odds + 1 / odds)).mean()  # the background's odds are 1 / odds
     assert result.scores[0] == pytest.approx(float(want), abs=1e-5)
 
 
 @pytest.mark.parametrize("setting", ["default dtype", "default device", "autocast"])
-def test_settings_of_the_caller_do_not_reach_in(segmenter, setting):
+def test_torch_settings_of_the_caller_have_no_effect(segmenter, setting):
     frames, labels = tiny.clip(num_frames=3)
     want = segmenter.track(frames, labels, keep_probabilities=True)
     try:

@@ -23,19 +23,19 @@ CONFIG = RMNetConfig(
 
 
 def network(config: RMNetConfig = CONFIG, seed: int = 0) -> RMNet:
-    """Random weights; the same for the same seed."""
+    """Return a network with random weights, determined by the seed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return RMNet(config)
 
 
 def segmenter(config: RMNetConfig = CONFIG, seed: int = 0) -> RMNetSegmenter:
-    """A segmenter of random weights."""
+    """Return a segmenter with random weights."""
     return RMNetSegmenter(network(config, seed), device="cpu")
 
 
 def clip(num_frames: int = 6, size: tuple[int, int] = (64, 96), seed: int = 0):
-    """Frames (T, H, W, 3) uint8 of noise that drifts, and the labels of frame 0: objects 3 and 7."""
+    """Return frames (T, H, W, 3) uint8 of drifting noise and labels of frame 0: objects 3 and 7."""
     rng = np.random.default_rng(seed)
     height, width = size
     picture = rng.integers(0, 256, (height, width + num_frames, 3), dtype=np.uint8)

@@ -1,29 +1,28 @@
-"""What tracking gives back: values, in numpy arrays and the user's own ids."""
+"""The results of tracking: values in NumPy arrays, with the user's own ids."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from itertools import zip_longest
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmnet.errors import ConfigError, FrameError, UnknownObjectError, VideoError, shown
+from rmnet.errors import FrameError, UnknownObjectError, shown
 from rmnet.export import encode_rle
 from rmnet.io import (
+    FramesLike,
     FrameSource,
-    VideoWriter,
-    as_frame,
+    frame_name,
     label_image,
-    make_folder,
     open_frames,
     overlay,
-    read_label_png,
-    write_label_png,
+    read_label_folder,
+    write_label_folder,
+    write_overlay_video,
 )
 from rmnet.metrics import mean_jaccard
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Status = Literal["tracked", "lost", "skipped"]
-DEFAULT_RATE = 24.0  # frames a second of an overlay whose source has no rate: folders, arrays
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,23 +39,24 @@ class FrameSegmentation:
 
     Attributes:
         index: Number of the frame in its video, from 0.
-        labels: (H, W) int32, the user's ids, 0 background; of the video's own size.
-        object_ids: N ids that are being tracked, in the order of what follows.
-        scores: (N,) float32, mean probability over the object's pixels, in [0, 1]; 0 without any.
-        status: "lost" where the object has too few sure pixels (`min_object_pixels` of
-            `mask_threshold`, at the network's size), else "tracked". Such an object's next search
-            is mostly of the whole frame. "tracked" does not say that the mask is right. "skipped"
-            where the frame could not be read: nobody looked.
-        boxes: (N, 4) int32 px, x0 y0 x1 y1 half-open around the object's pixels; zeros without any.
-        regions: (N, 4) int32 px, where the object was looked for; zeros where it was not, because
-            its mask was given.
-        probabilities: (N+1, H, W) float32 on the CPU, background first, summing to 1; None unless
-            asked for with `keep_probabilities`.
-        seconds: Time of the frame in its video, if the source knows.
-        skipped: Why the frame could not be read, under `on_bad_frame="skip"`; None of one that was.
-            Its labels are all 0: masks are not made up.
-        frame: (H, W, 3) uint8 RGB, the frame itself; only in results of `stream`, and not where
-            the frame was skipped.
+        labels: (H, W) int32 of the user's ids, 0 for background, at the video's size.
+        object_ids: Ids of the N objects being tracked, in the order of the arrays below.
+        scores: (N,) float32 in [0, 1], mean probability over the object's pixels; 0 without any.
+        status: One of these for each object. "lost": it has fewer than `min_object_pixels` pixels
+            of at least `mask_threshold`, at the network's size; it is searched for in the whole
+            next frame, as a rule. "tracked": it has more, which does not mean that the mask is
+            right. "skipped": the frame could not be read.
+        boxes: (N, 4) int32 in pixels, (x0, y0, x1, y1) half-open around the object's pixels; zeros
+            without any.
+        regions: (N, 4) int32 in pixels, where the object was searched for; zeros if it was not,
+            because its mask was given.
+        probabilities: (N+1, H, W) float32 on the CPU, background first, summing to 1; None without
+            `keep_probabilities`.
+        seconds: Time of the frame in its video; None if the source does not say.
+        skipped: Why the frame could not be read, with `on_bad_frame="skip"`; its labels are all 0.
+            None for a frame that could.
+        frame: (H, W, 3) uint8 RGB, the frame itself, in results of `stream`; else None. It may
+            share memory with what the source gave.
     """
 
     index: int
@@ -81,55 +80,62 @@ class FrameSegmentation:
         return f"FrameSegmentation(index={self.index}, {height}x{width}, {{{objects}}})"
 
     def binary(self, object_id: int) -> NDArray[np.bool_]:
-        """Mask (H, W) of one object.
+        """Return the mask (H, W) of one object.
 
         Raises:
-            UnknownObjectError: it is not tracked in this frame.
+            UnknownObjectError: the object is not tracked in this frame.
         """
         self._row(object_id)
         return self.labels == object_id
 
     def region(self, object_id: int) -> tuple[int, int, int, int]:
-        """Where one object was looked for, (x0, y0, x1, y1) px; see `regions`."""
+        """Return the box (x0, y0, x1, y1) in which one object was searched for; see `regions`.
+
+        Raises:
+            UnknownObjectError: the object is not tracked in this frame.
+        """
         x0, y0, x1, y1 = self.regions[self._row(object_id)].tolist()
         return x0, y0, x1, y1
 
     def overlay(
-        self, frame: Any = None, *, alpha: float = 0.5, show_regions: bool = False
+        self,
+        frame: NDArray[np.uint8] | Tensor | Image | None = None,
+        *,
+        alpha: float = 0.5,
+        show_regions: bool = False,
     ) -> NDArray[np.uint8]:
-        """The frame with its objects in colour.
+        """Draw the objects in colour on the frame.
 
         Args:
-            frame: The frame itself, in any form that `track` takes; None for `self.frame`.
+            frame: The frame, in any form that `step` takes; None for the result's own.
             alpha: Opacity of the colours, in [0, 1].
-            show_regions: Whether to draw where each object was looked for.
+            show_regions: Whether to draw the box in which each object was searched for.
 
         Returns:
-            (H, W, 3) uint8 RGB.
+            (H, W, 3) uint8 RGB; a new array.
 
         Raises:
-            FrameError: another size than the labels', or there is no frame.
+            FrameError: no frame is given and the result holds none, or the size differs.
         """
         if frame is None and self.frame is None:
             raise FrameError(
                 f"the result of frame {self.index} does not hold the frame; accepted: the frame "
-                "itself. Write overlay(frame), or draw the results of stream(), which hold theirs"
+                "itself. Write overlay(frame), or draw results of stream(), which hold theirs"
             )
-        picture = as_frame(self.frame if frame is None else frame, index=self.index)
-        if picture.shape[:2] != self.labels.shape:
-            raise FrameError(
-                f"frame {self.index} is {picture.shape[:2]}, its labels {self.labels.shape} "
-                "(height, width); accepted: the frame that was tracked, at its own size"
-            )
-        boxes = {i: self.region(i) for i in self.object_ids} if show_regions else None
-        return overlay(picture, self.labels, alpha=alpha, boxes=boxes)
+        return overlay(
+            self.frame if frame is None else frame,
+            self.labels,
+            alpha=alpha,
+            boxes={i: self.region(i) for i in self.object_ids} if show_regions else None,
+            index=self.index,
+        )
 
     def to_pil(self) -> Image:
-        """The labels as a palette image, as DAVIS stores them (ids up to 255)."""
+        """Return the labels as a palette image in the colours of DAVIS (ids up to 255)."""
         return label_image(self.labels)
 
     def to_rle(self) -> dict[int, dict[str, Any]]:
-        """COCO run lengths of every object; needs pycocotools."""
+        """Return the COCO run lengths of each object; needs pycocotools."""
         return {i: encode_rle(self.labels == i) for i in self.object_ids}
 
     def _row(self, object_id: int) -> int:
@@ -142,7 +148,7 @@ class FrameSegmentation:
 
 
 class VideoSegmentation(Sequence[FrameSegmentation]):
-    """The objects of a whole video, frame by frame."""
+    """The objects of a video, frame by frame: an immutable sequence; a slice is another one."""
 
     def __init__(
         self,
@@ -151,16 +157,18 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
         source: FrameSource | None = None,
         is_whole: bool = True,
     ) -> None:
-        """Take results.
+        """Hold results.
 
         Args:
-            frames: Of the video, from the first on.
-            source: Where its frames come from, if they may be read again.
-            is_whole: Whether the results are those of all frames; else more may come from there.
+            frames: Results, in the order of the video.
+            source: Frames of the video. Used for their names, and for `save_video` if they can be
+                read again.
+            is_whole: Whether these are the results of all frames.
         """
         self._frames = tuple(frames)
+        # An iterator has neither names nor more frames, and cannot be pickled.
+        self._source = source if source is not None and source.reiterable else None
         self._is_whole = is_whole
-        self._source = source
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -168,9 +176,13 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
     @overload
     def __getitem__(self, index: int) -> FrameSegmentation: ...
     @overload
-    def __getitem__(self, index: slice) -> tuple[FrameSegmentation, ...]: ...
-    def __getitem__(self, index: int | slice) -> FrameSegmentation | tuple[FrameSegmentation, ...]:
-        """One frame, or a tuple of frames."""
+    def __getitem__(self, index: slice) -> VideoSegmentation: ...
+    def __getitem__(self, index: int | slice) -> FrameSegmentation | VideoSegmentation:
+        """Return one frame, or a part of the video."""
+        if isinstance(index, slice):
+            part = self._frames[index]
+            is_whole = self._is_whole and len(part) == len(self)
+            return VideoSegmentation(part, source=self._source, is_whole=is_whole)
         return self._frames[index]
 
     def __iter__(self) -> Iterator[FrameSegmentation]:
@@ -183,44 +195,42 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
 
     @property
     def object_ids(self) -> tuple[int, ...]:
-        """Every id tracked in some frame, ascending."""
+        """Ids tracked in any frame, ascending."""
         return tuple(sorted({i for frame in self._frames for i in frame.object_ids}))
 
     @property
     def labels(self) -> NDArray[np.int32]:
-        """(T, H, W) int32, the user's ids, 0 background; a copy."""
+        """(T, H, W) int32 of the user's ids, 0 for background; a copy."""
         return np.stack([frame.labels for frame in self._frames])
 
     def save_masks(self, directory: str | Path) -> list[Path]:
-        """Write a label PNG for every frame, as DAVIS does.
+        """Write a label PNG for each frame, as DAVIS does.
 
-        Files are named like the source's images, or 00000.png and on.
+        Files are named like the source's images, or else 00000.png, 00001.png, ...
+
+        Args:
+            directory: Folder to write into; created if missing.
 
         Returns:
-            The files, in order.
+            Paths of the files, in order.
 
         Raises:
             ConfigError: the video's own images would be overwritten.
-            MaskError: ids that a PNG does not hold: 255, and from 65536 on.
-            OutputError: a file cannot be written; those before it are there.
+            MaskError: an id that a PNG cannot hold: 255, or above 65535.
+            OutputError: a file cannot be written; the files before it are in place.
         """
-        directory = Path(directory)
-        make_folder(directory)
-        paths = [directory / f"{name}.png" for name in self._names()]
-        sources = [] if self._source is None else self._source.paths or []
-        if {path.resolve() for path in paths} & {path.resolve() for path in sources}:
-            raise ConfigError(
-                f"{str(directory)!r} holds the video's own images, which would be overwritten; "
-                "accepted: another folder"
-            )
-        for path, frame in zip(paths, self._frames, strict=True):
-            write_label_png(path, frame.labels, object_ids=self.object_ids)
-        return paths
+        return write_label_folder(
+            directory,
+            self._names(),
+            (frame.labels for frame in self._frames),
+            object_ids=self.object_ids,
+            protected=() if self._source is None else self._source.paths or (),
+        )
 
     def save_video(
         self,
         path: str | Path,
-        frames: Any = None,
+        frames: FramesLike | None = None,
         *,
         alpha: float = 0.5,
         show_regions: bool = False,
@@ -228,93 +238,58 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
         """Write the video with its objects in colour; needs PyAV.
 
         Args:
-            path: A file of a kind that holds H.264, such as `out.mp4`.
-            frames: The frames again, in any form that `track` takes; None reads them from where
-                `track` did, unless that was a generator, which runs only once.
+            path: A .mp4, .mkv or .mov file.
+            frames: The frames of the video, in any form that `track` takes; None to read them
+                again from where `track` did, unless that was a generator.
             alpha: Opacity of the colours, in [0, 1].
-            show_regions: Whether to draw where each object was looked for.
+            show_regions: Whether to draw the box in which each object was searched for.
+
+        Returns:
+            `path`.
 
         Raises:
-            ConfigError: the frames were a generator, or are not as many as were tracked.
+            ConfigError: the frames cannot be read again, or their number differs.
+            VideoError: a frame cannot be decoded, or the video cannot be written.
         """
         source = self._source if frames is None else open_frames(frames)
-        if source is None or not source.reiterable:
-            raise ConfigError(
-                "the frames came from a generator and are gone; write save_video(path, frames) "
-                "with the frames once more, or draw while tracking with stream() and overlay()"
-            )
-        path = Path(path)
-        rate = source.frames_per_second or DEFAULT_RATE
-        with (
-            VideoWriter(path, frames_per_second=rate) as writer,
-            closing(source.attempted()) as frames,
-        ):
-            for result, pair in zip_longest(self._frames, frames):
-                if result is None and not self._is_whole:
-                    break
-                if result is None or pair is None:
-                    came = "more" if result is None else "fewer"
-                    raise ConfigError(
-                        f"{came} frames came than the {len(self)} that were tracked; accepted: "
-                        "the same frames"
-                    )
-                frame, seconds = pair
-                if isinstance(frame, VideoError):
-                    if result.skipped is None:
-                        raise frame
-                    continue  # the frame before it is shown longer
-                picture = result.overlay(frame, alpha=alpha, show_regions=show_regions)
-                writer.write(picture, seconds)
-        return path
+        drawings = {
+            frame.index: None
+            if frame.skipped is not None
+            else partial(frame.overlay, alpha=alpha, show_regions=show_regions)
+            for frame in self._frames
+        }
+        return write_overlay_video(path, source, drawings, is_whole=self._is_whole)
 
     def to_rle(self) -> list[dict[int, dict[str, Any]]]:
-        """COCO run lengths, of each frame and object; needs pycocotools."""
+        """Return the COCO run lengths of each frame and object; needs pycocotools."""
         return [frame.to_rle() for frame in self._frames]
 
     def evaluate(
         self,
         truth: str | Path | Mapping[int, NDArray[Any]] | Sequence[NDArray[Any]] | NDArray[Any],
     ) -> dict[int, float]:
-        """Mean J of every object; see `rmnet.metrics.measures.mean_jaccard` for what is scored.
+        """Compute the mean J of each object. See `rmnet.metrics.mean_jaccard` for what is scored.
 
         Args:
-            truth: Folder of label PNGs, named like the frames (as `save_masks` names them), not
-                every frame needing one, or else as many as frames, in natural order; or label
-                maps (H, W), 0 background and 255 void: {number of the frame: map}, or all in
-                order, such as an array (T, H, W).
+            truth: Folder of label PNGs, named like the frames (some may be missing) or one for
+                each frame in natural order; or label maps (H, W), 0 background and 255 void, as
+                {frame number: map} or one for each frame, such as an array (T, H, W).
 
         Returns:
-            Id -> J in [0, 1].
+            Object id -> J in [0, 1].
 
         Raises:
-            ConfigError: there is no such folder, or the truth is not of the tracked frames.
+            ConfigError: there is no such folder, or it does not match the tracked frames.
             VideoError: the folder holds no images.
-            MaskError: a true label map cannot be read, or has another size.
+            MaskError: a true label map cannot be read, or differs in size.
         """
         if isinstance(truth, str | Path):
-            truth = self._read_truth(Path(truth))
+            indices = {name: x.index for name, x in zip(self._names(), self._frames, strict=True)}
+            folder = read_label_folder(truth, indices)
+            truth = {indices[name]: labels for name, labels in folder.items()}
         labels = {frame.index: frame.labels for frame in self._frames}
         return mean_jaccard(labels, truth, object_ids=self.object_ids)
 
     def _names(self) -> list[str]:
-        """File names without suffix, a frame each."""
-        names = self._source.names if self._source is not None else None
-        numbers = [frame.index for frame in self._frames]
-        return [f"{i:05d}" if names is None else names[i] for i in numbers]
-
-    def _read_truth(self, directory: Path) -> dict[int, NDArray[np.integer]]:
-        """Label PNGs of a folder by number of the frame."""
-        if not directory.is_dir():
-            raise ConfigError(f"there is no folder {str(directory)!r}; accepted: one of label PNGs")
-        stems = open_frames(directory).names or []  # in natural order
-        indices = dict(zip(self._names(), (frame.index for frame in self._frames), strict=True))
-        strangers = [stem for stem in stems if stem not in indices]
-        if strangers and len(stems) != len(self):
-            raise ConfigError(
-                f"{str(directory)!r} holds {len(stems)} label maps for {len(self)} frames, and "
-                f"{strangers[0]!r} is not the name of a frame; accepted: names of frames, such as "
-                f"{next(iter(indices), '00000')!r}, or as many maps as frames"
-            )
-        numbers = indices.values() if strangers else [indices[stem] for stem in stems]
-        maps = (read_label_png(directory / f"{stem}.png") for stem in stems)
-        return dict(zip(numbers, maps, strict=True))
+        names = None if self._source is None else self._source.names
+        return [frame_name(frame.index, names) for frame in self._frames]

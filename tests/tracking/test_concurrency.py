@@ -1,4 +1,4 @@
-"""One segmenter, many sessions: in threads, and in children of a fork."""
+"""One segmenter serving many sessions, in threads and in forked children."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rmnet import MemoryPolicy
 
 JOBS = 6
 
-# In a process of its own: whether threads were used before is the question.
+# Runs in its own process: the test is about whether threads were used before the fork.
 FORK = """
 import hashlib, os, signal, sys
 sys.path.insert(0, sys.argv[1])
@@ -45,13 +45,13 @@ if pid == 0:
     os._exit(0)
 os.close(writer)
 if sys.argv[2] == "after use":
-    torch.set_num_threads(1)  # other numbers of threads give other last bits
+    torch.set_num_threads(1)  # the number of threads affects the last bits
 print(os.read(reader, 99).decode() == digest(), os.waitpid(pid, 0)[1])
 """
 
 
 def job(segmenter, number):
-    """A video of its own: other frames, size, memory, and what happens in it."""
+    """Track one video; each number has its own frames, size, memory and changes of objects."""
     frames, labels = tiny.clip(8, seed=number)
     policy = MemoryPolicy(every=1 + number % 3, max_frames=2 + number)
     session = segmenter.start(
@@ -73,7 +73,7 @@ def assert_same(found, expected):
         assert np.array_equal(a.regions, b.regions)
 
 
-def test_sessions_in_threads_give_the_bytes_of_sessions_one_by_one():
+def test_sessions_in_threads_give_the_same_bytes_as_one_by_one():
     segmenter = tiny.segmenter()
     alone = [list(job(segmenter, number)) for number in range(JOBS)]
     together = [[] for _ in range(JOBS)]
@@ -92,11 +92,11 @@ def test_sessions_in_threads_give_the_bytes_of_sessions_one_by_one():
         assert_same(found, expected)
 
 
-def test_sessions_step_by_step_in_turns_of_threads_give_the_same_bytes():
+def test_sessions_stepped_from_a_new_thread_each_time_give_the_same_bytes():
     segmenter = tiny.segmenter()
     alone = [list(job(segmenter, number)) for number in range(2)]
     jobs, found = [job(segmenter, number) for number in range(2)], [[], []]
-    for _ in alone[0]:  # each step of a session in a thread that never saw it before
+    for _ in alone[0]:  # each step runs in a new thread
         for one, results in zip(jobs, found, strict=True):
             thread = threading.Thread(target=lambda o=one, r=results: r.append(next(o)))
             thread.start()
@@ -107,9 +107,9 @@ def test_sessions_step_by_step_in_turns_of_threads_give_the_same_bytes():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 @pytest.mark.parametrize("when", ["after import", "after use"])
-def test_a_child_of_a_fork_tracks_as_its_parent(when):
-    # After use, a child that leaves the number of threads as it is waits for threads that a fork
-    # does not copy: libgomp's. So it sets one thread first (docs/reliability.md).
+def test_a_forked_child_tracks_like_its_parent(when):
+    # After use, the child must set one thread first (docs/lab/reliability.md): otherwise it waits
+    # forever for libgomp's threads, which a fork does not copy.
     done = subprocess.run(
         [sys.executable, "-c", FORK, str(Path(__file__).parents[1]), when],
         capture_output=True, text=True, check=True,

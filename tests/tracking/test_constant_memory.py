@@ -1,4 +1,4 @@
-"""A stream of any length in constant memory."""
+"""Streams of any length run in constant memory."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 FRAMES, BUSY_FRAMES, WARM_UP, ALLOWED_BYTES = 2000, 500, 200, 5 * 2**20
 
-# In a process of its own: whatever other tests left behind would be reused, or counted.
+# Runs in its own process: memory left by other tests would be reused, or counted.
 PROGRAM = f"""
 import gc, os, sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
@@ -42,7 +42,7 @@ print(resident() - before)
 """
 
 
-# Objects that come, go and are put right, in a session that is saved and loaded on the way.
+# Objects are added, removed and corrected in a session that is saved and loaded along the way.
 BUSY = (
     PROGRAM.partition("results =")[0]
     + f"""

@@ -1,4 +1,4 @@
-"""Masks given on top of what the network said."""
+"""Given masks on top of the network's predictions."""
 
 import numpy as np
 import pytest

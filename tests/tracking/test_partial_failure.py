@@ -1,4 +1,4 @@
-"""What is done stays, and what goes on goes on: damaged frames, full disks and memory, Ctrl-C."""
+"""Finished work survives damaged frames, full disks, full memory and Ctrl-C."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ def segmenter():
 
 @pytest.fixture
 def folder(tmp_path):
-    """Images of which one is cut off."""
+    """A folder of images, one of them truncated."""
     place = tmp_path / "frames"
     place.mkdir()
     for index, frame in enumerate(FRAMES):
@@ -44,7 +44,7 @@ def folder(tmp_path):
 
 
 def video(path, frames=FRAMES, damage=None, codec="mjpeg", **options):
-    """A video whose frame `damage` is zeros, or that has lost what comes after the byte `damage`."""
+    """Write a video; with `damage`, the bytes of that frame are zeros."""
     av = pytest.importorskip("av")
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(codec, rate=24)
@@ -64,7 +64,7 @@ def video(path, frames=FRAMES, damage=None, codec="mjpeg", **options):
 # --- frames that cannot be decoded -------------------------------------------------------------
 
 
-def test_a_damaged_frame_stops_track_which_hands_over_what_it_found(segmenter, folder, tmp_path):
+def test_a_damaged_frame_stops_track_which_returns_the_results_so_far(segmenter, folder, tmp_path):
     with pytest.raises(VideoError, match=rf"frame {BAD}, .* cannot be read") as caught:
         segmenter.track(folder, LABELS)
     partial = caught.value.partial
@@ -75,14 +75,14 @@ def test_a_damaged_frame_stops_track_which_hands_over_what_it_found(segmenter, f
     assert [path.name for path in saved] == ["0.png", "1.png", "2.png"]
 
 
-def test_what_track_handed_over_can_be_drawn(segmenter, tmp_path):
+def test_partial_results_can_be_drawn(segmenter, tmp_path):
     path = video(tmp_path / "v.mp4", damage=BAD)
     with pytest.raises(VideoError) as caught:
         segmenter.track(path, LABELS)
     assert len(list(open_frames(caught.value.partial.save_video(tmp_path / "o.mp4")))) == BAD
 
 
-def test_whatever_interrupts_track_carries_the_results(segmenter):
+def test_any_interruption_of_track_carries_the_results(segmenter):
     def camera():
         yield from FRAMES[:2]
         raise KeyboardInterrupt
@@ -92,7 +92,7 @@ def test_whatever_interrupts_track_carries_the_results(segmenter):
     assert len(caught.value.partial) == 2
 
 
-def test_a_skipped_frame_is_marked_and_nothing_is_made_up(segmenter, folder):
+def test_a_skipped_frame_is_marked_and_its_result_is_empty(segmenter, folder):
     results = segmenter.track(folder, LABELS, on_bad_frame="skip", keep_probabilities=True)
     assert [result.index for result in results] == list(range(len(FRAMES)))
     skipped = results[BAD]
@@ -106,7 +106,7 @@ def test_a_skipped_frame_is_marked_and_nothing_is_made_up(segmenter, folder):
     assert [result.skipped for result in results if result.index != BAD] == [None] * 6
 
 
-def test_after_a_skipped_frame_corrections_are_of_the_last_one_seen(segmenter):
+def test_corrections_after_a_skipped_frame_apply_to_the_last_frame_seen(segmenter):
     session = segmenter.start(memory=MemoryPolicy(every=1))
     for index in range(BAD):
         session.step(FRAMES[index], LABELS if index == 0 else None)
@@ -116,7 +116,7 @@ def test_after_a_skipped_frame_corrections_are_of_the_last_one_seen(segmenter):
     assert session.memory_stats().frames == (0, 1, 2)
 
 
-def test_skipping_gives_what_a_session_that_skips_gives(segmenter, folder):
+def test_on_bad_frame_skip_matches_skip_in_a_session(segmenter, folder):
     results = segmenter.track(folder, LABELS, on_bad_frame="skip")
     session = segmenter.start()
     for index, frame in enumerate(FRAMES):
@@ -144,7 +144,7 @@ def test_a_damaged_frame_before_the_first_mask_is_skipped_too(segmenter, folder)
     assert results[BAD].status == ()
 
 
-def test_another_choice_is_refused_before_a_frame_is_read(segmenter):
+def test_an_unknown_choice_is_refused_before_a_frame_is_read(segmenter):
     with pytest.raises(ValueError, match=r'ignore.*accepted: "stop" or "skip"'):
         segmenter.stream("gone", LABELS, on_bad_frame="ignore")
 
@@ -166,18 +166,16 @@ def test_a_video_that_ends_early_says_so(tmp_path):
     content = path.read_bytes()
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(content[: len(content) * 6 // 10])
-    with pytest.warns(
-        RuntimeWarning, match=r"cut.mp4' ended after \d+ frames; the file speaks of 40"
-    ):
+    with pytest.warns(RuntimeWarning, match=r"cut.mp4' ended after \d+ frames, but claims 40"):
         count = sum(not isinstance(frame, VideoError) for frame, _ in open_frames(cut).attempted())
     assert 5 < count < 35
 
 
-# --- memory that is full, Ctrl-C ---------------------------------------------------------------
+# --- full memory, Ctrl-C -----------------------------------------------------------------------
 
 
 class FailAt(TorchDispatchMode):
-    """Raises at the n-th operation of torch."""
+    """Mode in which the n-th torch operation raises an error."""
 
     def __init__(self, number, error):
         super().__init__()
@@ -208,13 +206,13 @@ def operations(call):
 )
 @pytest.mark.parametrize("call", ["step", "add_objects", "remove_objects"])
 def test_a_call_that_fails_anywhere_leaves_the_session_as_it_was(segmenter, error, raised, call):
-    """At every 37th or 5th operation of torch; after it the session gives what one that never failed does."""
+    """Fail at every 37th or 5th torch operation; a retry must match a session that never failed."""
     third = np.zeros_like(LABELS)
     third[-12:, :12] = 9
 
     def begin():
         session = segmenter.start(memory=MemoryPolicy(every=1, max_frames=3))
-        for index in range(4):  # fills the memory: the next step evicts
+        for index in range(4):  # fill the memory, so the next step evicts
             session.step(FRAMES[index], LABELS if index == 0 else None)
         return session
 
@@ -239,12 +237,12 @@ def test_a_call_that_fails_anywhere_leaves_the_session_as_it_was(segmenter, erro
         np.testing.assert_array_equal(end(session), expected)
 
 
-def test_full_memory_is_told_with_what_helps_and_holds_no_tensors(segmenter, monkeypatch):
+def test_the_error_of_full_memory_says_what_helps_and_holds_no_tensors(segmenter, monkeypatch):
     session = segmenter.start()
     session.step(FRAMES[0], LABELS)
 
     def full(*args, **options):
-        tensor = torch.ones(10)  # what a traceback would keep
+        tensor = torch.ones(10)  # a traceback would keep it alive
         raise torch.OutOfMemoryError(f"CUDA out of memory {tensor.sum()}\nmuch more text")
 
     with monkeypatch.context() as patch:
@@ -257,7 +255,7 @@ def test_full_memory_is_told_with_what_helps_and_holds_no_tensors(segmenter, mon
     assert session.step(FRAMES[1]).index == 1
 
 
-def test_other_errors_of_torch_are_not_taken_for_full_memory(segmenter, monkeypatch):
+def test_other_torch_errors_are_not_mistaken_for_full_memory(segmenter, monkeypatch):
     session = segmenter.start()
     session.step(FRAMES[0], LABELS)
 
@@ -269,17 +267,16 @@ def test_other_errors_of_torch_are_not_taken_for_full_memory(segmenter, monkeypa
         session.step(FRAMES[1])
 
 
-# --- places that cannot be written -------------------------------------------------------------
+# --- paths that cannot be written --------------------------------------------------------------
 
-# A limit on the size of files is met by the same calls as a full disk, and needs no rights.
+# A limit on file size makes the same calls fail as a full disk does, and needs no privileges.
 FULL_DISK = """
 import json, resource, sys
 from pathlib import Path
 import numpy as np
 import tiny
 from rmnet import RMNetError
-from rmnet.evaluation.clip import Benchmark
-from rmnet.evaluation.record import Record
+from rmnet.evaluation import Benchmark, Record
 from rmnet.io.label_png import write_label_png
 from rmnet.io.video_writer import VideoWriter
 
@@ -347,13 +344,13 @@ def fill(folder):
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_an_error_of_ours_and_leaves_nothing_half_written(place):
+def test_a_full_disk_raises_our_error_and_leaves_nothing_half_written(place):
     pytest.importorskip("resource")
     pytest.importorskip("av")
     answers = json.loads(run(FULL_DISK, place, 1000).stdout)
     for name, answer in answers.items():
         if name == "masks":
-            continue  # small files of few ids, below
+            continue  # small enough for the limit
         assert answer[0] == ("VideoError" if name == "video" else "OutputError"), answers
         assert "cannot be written" in answer[2]
         assert name == "video" or answer[1] == errno.EFBIG
@@ -368,7 +365,7 @@ def test_a_disk_that_is_really_full(tmp_path):
     try:
         subprocess.run(mount, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no file system may be mounted here")
+        pytest.skip("mounting a file system is not permitted")
     try:
         fill(disk)
         answers = json.loads(run(FULL_DISK, disk, 2**40).stdout)
@@ -381,37 +378,37 @@ def test_a_disk_that_is_really_full(tmp_path):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_file_in_the_place_of_the_folder_is_named(segmenter, tmp_path):
+def test_a_file_where_the_folder_should_be_is_named(segmenter, tmp_path):
     (tmp_path / "taken").write_text("mine")
     results = segmenter.track(FRAMES[:1], LABELS)
     for folder in (tmp_path / "taken", tmp_path / "taken" / "below", tmp_path / "nul\0"):
-        with pytest.raises(OutputError, match=r"cannot be written: .*a folder with room"):
+        with pytest.raises(OutputError, match=r"cannot be written: .*writable folder"):
             results.save_masks(folder)
     with pytest.raises(OutputError, match="cannot be written"):
         segmenter.save_pretrained(tmp_path / "taken" / "below")
     assert (tmp_path / "taken").read_text() == "mine"
 
 
-def test_a_folder_that_may_not_be_written_is_named(segmenter, tmp_path):
+def test_a_folder_without_write_permission_is_named(segmenter, tmp_path):
     place = tmp_path / "place"
     place.mkdir(mode=0o500)
     if os.access(place, os.W_OK):
-        pytest.skip("this user may write everywhere")
+        pytest.skip("this user can write anywhere")
     with pytest.raises(OutputError, match="Permission denied"):
         segmenter.track(FRAMES[:1], LABELS).save_masks(place)
 
 
-def test_names_as_long_as_a_file_system_takes_are_written(segmenter, tmp_path):
+def test_names_as_long_as_a_file_system_allows_are_written(segmenter, tmp_path):
     source = tmp_path / "frames"
     source.mkdir()
-    name = "x" * 251  # and ".png"
+    name = "x" * 251  # 255 characters with ".png"
     Image.fromarray(FRAMES[0]).save(source / f"{name}.png")
     results = segmenter.track(source, LABELS)
     (path,) = results.save_masks(tmp_path / "masks")
     np.testing.assert_array_equal(read_label_png(path), LABELS)
 
 
-def test_a_link_in_the_output_is_replaced_and_not_followed(tmp_path):
+def test_a_link_in_the_output_is_replaced_not_followed(tmp_path):
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "0.png").symlink_to(tmp_path / "mine")
     write_label_png(tmp_path / "0.png", LABELS)
@@ -439,7 +436,7 @@ def test_the_command_skips_a_damaged_frame_if_told(command, tmp_path, capsys):
     assert main([*command, *more, "--overlay", str(tmp_path / "o.mp4")]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("7 frames, 2 objects (3, 7), ")
-    assert f"; skipped, since not readable: frame {BAD}" in printed
+    assert f"; skipped as unreadable in frames {BAD}" in printed
     assert not read_label_png(tmp_path / "out" / f"{BAD}.png").any()
     rows = json.loads((tmp_path / "out.json").read_text())
     assert [row["frame"] for row in rows if "skipped" in row] == [BAD]
@@ -455,7 +452,7 @@ def test_the_command_stops_at_a_damaged_frame_and_keeps_the_rest(command, tmp_pa
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
 def test_ctrl_c_keeps_what_is_written(command, tmp_path, folder):
-    """A real signal, into a real process, while it tracks."""
+    """Send a real signal to a real process while it tracks."""
     Image.fromarray(FRAMES[BAD]).save(folder / f"{BAD}.png")
     for index in range(7, 400):
         Image.fromarray(FRAMES[0]).save(folder / f"{index}.png")
@@ -463,7 +460,7 @@ def test_ctrl_c_keeps_what_is_written(command, tmp_path, folder):
         [sys.executable, "-c", "import sys, rmnet.cli; sys.exit(rmnet.cli.main())", *command,
          "--rle", str(tmp_path / "out.json")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # A shell's background jobs, of which this may be one, ignore the signal.
+        # This test may run in a shell's background job, where the signal is ignored by default.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 no threads
     )  # fmt: skip
     out = tmp_path / "out"
@@ -476,7 +473,7 @@ def test_ctrl_c_keeps_what_is_written(command, tmp_path, folder):
     rows = json.loads((tmp_path / "out.json").read_text())
     masks = sorted(out.iterdir())
     assert len(rows) > 4
-    assert len(masks) - len(rows) in (0, 1)  # the signal may come between the two files of a frame
+    assert len(masks) - len(rows) in (0, 1)  # the signal may arrive between a frame's two files
     assert not [path for path in masks if path.name.startswith(".")]
     for path in masks:
         read_label_png(path)

@@ -1,4 +1,4 @@
-"""Sessions: what is given, corrected, added and removed, and what it costs."""
+"""Sessions: giving masks, correcting, adding and removing objects, and what each costs."""
 
 import threading
 
@@ -34,7 +34,7 @@ def same(a, b):
 
 def count_network_passes(segmenter):
     calls = []
-    network = segmenter._inference.network
+    network = segmenter._inference
     parts = {"query_encoder": network.query_encoder.stage16}
     parts |= {part: getattr(network, part) for part in ("memory_encoder", "flow", "decoder")}
     for name, module in parts.items():
@@ -53,7 +53,7 @@ def test_first_frame_returns_the_given_mask(segmenter, clip):
     assert result.regions.tolist() == [[0, 0, 0, 0]] * 2
 
 
-def test_results_are_of_the_videos_size_and_the_users_ids(segmenter):
+def test_results_have_the_videos_size_and_the_users_ids(segmenter):
     frames, labels = tiny.clip(size=(90, 131))
     for result in segmenter.stream(frames, labels, size=48, keep_probabilities=True):
         assert result.labels.shape == (90, 131)
@@ -65,7 +65,7 @@ def test_results_are_of_the_videos_size_and_the_users_ids(segmenter):
         assert (result.regions[:, 2:] <= (131, 90)).all()
 
 
-def test_boxes_scores_and_status_say_what_the_labels_and_probabilities_do(segmenter, clip):
+def test_boxes_scores_and_status_match_labels_and_probabilities(segmenter, clip):
     frames, labels = clip
     for result in run(segmenter, frames, labels)[1:]:
         for row, i in enumerate(result.object_ids):
@@ -94,7 +94,7 @@ def test_more_than_ten_objects_with_any_ids(segmenter, clip):
     assert set(np.unique(results[2].labels)) <= {0, *ids}
 
 
-def test_repeating_a_video_gives_the_same_bytes(segmenter, clip):
+def test_tracking_a_video_again_gives_the_same_bytes(segmenter, clip):
     assert same(run(segmenter, *clip), run(segmenter, *clip))
 
 
@@ -187,7 +187,7 @@ def test_an_object_added_later_starts_there(segmenter, clip):
     assert np.array_equal(results[3].binary(40), added[40])
     assert results[3].regions[1].tolist() == [0, 0, 0, 0]
     assert results[4].regions[1].any()
-    # Before it was given it was not there at all: the first frames are those without it.
+    # Before that frame it does not exist: the first frames equal a run without it.
     assert same(results[:3], run(segmenter, frames, labels == 3)[:3])
 
 
@@ -200,12 +200,12 @@ def test_an_added_object_reads_only_frames_in_which_it_existed(segmenter, clip):
         session.step(frames[t], labels if t == 0 else None)
     session.add_objects({40: mask})
     session.step(frames[4])
-    present = session._bank.view().present
+    present = session._state.bank.view().present
     assert present[:2].all()
     assert present[2].sum() == 1
 
 
-def test_removed_objects_are_gone_and_the_others_go_on(segmenter, clip):
+def test_removed_objects_are_gone_and_the_others_continue(segmenter, clip):
     frames, labels = clip
     session = segmenter.start()
     session.step(frames[0], labels)
@@ -287,7 +287,7 @@ def test_a_flow_function_moves_the_search(segmenter, clip):
         (np.full((2, 64, 96), np.nan), "NaN"),
     ],
 )
-def test_a_wrong_flow_is_refused_and_loses_nothing(segmenter, clip, field, message):
+def test_an_invalid_flow_is_refused_and_loses_nothing(segmenter, clip, field, message):
     frames, labels = clip
     good = run(segmenter, frames[:2], labels, flow=lambda *_: np.zeros((2, 64, 96), np.float32))
     answers = iter([field, np.zeros((2, 64, 96), np.float32)])
@@ -299,14 +299,14 @@ def test_a_wrong_flow_is_refused_and_loses_nothing(segmenter, clip, field, messa
     assert same(good, [first, session.step(frames[1])])
 
 
-def test_step_before_any_mask_says_what_to_write(segmenter, clip):
-    with pytest.raises(SessionError, match=r"no mask was given.*step\(frame, mask\)"):
+def test_step_before_any_mask_says_how_to_call_it(segmenter, clip):
+    with pytest.raises(SessionError, match=r"nothing to track yet.*step\(frame, mask\)"):
         segmenter.start().step(clip[0][0])
 
 
 @pytest.mark.parametrize("call", ["correct", "add_objects", "remove_objects"])
 def test_changing_a_frame_before_there_is_one_is_refused(segmenter, clip, call):
-    with pytest.raises(SessionError, match=rf"{call}.*step\(\.\.\.\) first"):
+    with pytest.raises(SessionError, match=rf"{call}.*step\(frame, mask\) first"):
         getattr(segmenter.start(), call)(clip[1] if call != "remove_objects" else 3)
 
 
@@ -334,11 +334,11 @@ def test_unknown_ids_are_named_and_none_is_removed(segmenter, clip):
         session.step(frames[1]).binary(9)
 
 
-def test_adding_what_is_there_already_is_refused(segmenter, clip):
+def test_adding_a_tracked_object_is_refused(segmenter, clip):
     frames, labels = clip
     session = segmenter.start()
     session.step(frames[0], labels)
-    with pytest.raises(SessionError, match=r"\[3, 7\] are tracked already.*correct\(mask\)"):
+    with pytest.raises(SessionError, match=r"\[3, 7\] are already tracked.*correct\(mask\)"):
         session.add_objects(labels)
 
 
@@ -347,7 +347,7 @@ def test_a_removed_object_leaves_no_trace_in_the_others(segmenter, clip):
     session = segmenter.start(keep_probabilities=True)
     session.step(frames[0], labels)
     session.step(frames[1])
-    predicted = session._last.known.estimate.predicted
+    predicted = session._state.last.estimate.predicted
     from rmnet.geometry.aggregation import soft_aggregate
 
     left = session.remove_objects(7).probabilities
@@ -370,10 +370,10 @@ def test_many_corrections_of_one_frame_cost_no_more_than_one(segmenter, clip):
     session.step(frames[0], labels)
     for shift in range(20):
         session.correct(np.roll(labels, shift, axis=1))
-    assert len(session._last.known.estimate.given.object_ids) == 2
+    assert len(session._state.last.estimate.given.object_ids) == 2
 
 
-def test_an_object_can_be_said_not_to_be_in_the_frame(segmenter, clip):
+def test_an_object_can_be_declared_absent_from_the_frame(segmenter, clip):
     frames, labels = clip
     session = segmenter.start()
     session.step(frames[0], labels)
@@ -390,7 +390,7 @@ def test_a_binary_mask_does_not_add_an_object_by_accident(segmenter, clip):
     frames, labels = clip
     session = segmenter.start()
     session.step(frames[0], {7: labels == 7})
-    with pytest.raises(MaskError, match=r"binary and names no object.*\{7: mask\}"):
+    with pytest.raises(MaskError, match=r"mask is binary.*\{7: mask\}"):
         session.correct(labels == 7)
     with pytest.raises(MaskError, match="binary"):
         session.step(frames[1], (labels == 7).astype(np.uint8) * 255)
@@ -416,7 +416,7 @@ def test_a_step_that_failed_in_the_network_can_be_repeated(segmenter, clip):
     def out_of_memory(*_):
         raise MemoryError
 
-    handle = segmenter._inference.network.decoder.register_forward_pre_hook(out_of_memory)
+    handle = segmenter._inference.decoder.register_forward_pre_hook(out_of_memory)
     with pytest.raises(MemoryError):
         session.step(frames[1])
     handle.remove()
@@ -431,7 +431,7 @@ def test_a_flow_of_another_type_is_refused(segmenter, clip, answer):
         run(segmenter, frames[:2], labels, flow=lambda *_: answer)
 
 
-def test_a_flow_may_be_turned_around_in_memory(segmenter, clip):
+def test_a_flow_may_have_negative_strides(segmenter, clip):
     frames, labels = clip
     field = np.zeros((2, 64, 96), np.float32)
     assert len(run(segmenter, frames[:2], labels, flow=lambda *_: field[::-1])) == 2

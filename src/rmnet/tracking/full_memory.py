@@ -1,4 +1,4 @@
-"""What is said when memory runs out in the middle of a video."""
+"""The error for memory that runs out in the middle of a video."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from rmnet.errors import DeviceMemoryError, RMNetError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_PHRASES = ("can't allocate memory", "out of memory", "not enough memory")  # of RuntimeErrors
+# RuntimeErrors that mean the same as torch.OutOfMemoryError.
+_PHRASES = ("can't allocate memory", "out of memory", "not enough memory")
 
 
 def explains_full_memory(method: Callable[P, T]) -> Callable[P, T]:
-    """Let a method raise DeviceMemoryError, with what helps, where memory is full."""
+    """Let a session's method raise DeviceMemoryError, with a remedy, when memory is full."""
 
     @wraps(method)
     def explained(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -26,13 +27,14 @@ def explains_full_memory(method: Callable[P, T]) -> Callable[P, T]:
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RMNetError) or not _is_full(error):
                 raise
-            # Its traceback holds the calls inside the network, and so their tensors.
-            reason = error.with_traceback(None)
+            # Without its traceback, which keeps the network's tensors alive.
+            cause = error.with_traceback(None)
+        reason = str(cause).partition("\n")[0] or type(cause).__name__
         raise DeviceMemoryError(
-            "there is too little memory for this frame, and the session is as it was before it. "
-            "Write start(size=...) with fewer px, memory=MemoryPolicy(max_frames=...) with fewer "
-            f"frames, or follow fewer objects at a time ({_first_line(reason)})"
-        ) from reason
+            f"memory ran out in this frame ({reason}); the session is as it was before. Write "
+            "start(size=...) with a smaller size, memory=MemoryPolicy(max_frames=...) with fewer "
+            "frames, or track fewer objects at a time"
+        ) from cause
 
     return explained
 
@@ -41,7 +43,3 @@ def _is_full(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return any(phrase in str(error) for phrase in _PHRASES)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

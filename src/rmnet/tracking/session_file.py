@@ -1,13 +1,14 @@
-"""A session as a file: a safetensors of the tensors, whose metadata says the rest in JSON.
+"""A session as a file: its tensors as safetensors, everything else as JSON in the metadata.
 
-Nothing in such a file is ever run. What it claims is compared with the segmenter's configuration
-and with the file's own length before a tensor is read, and all of it with a hash afterwards.
+Nothing in such a file is ever run. Its hash is compared first, and every number is checked before
+it is used.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +20,33 @@ from torch import Tensor
 from rmnet.config import RMNetConfig
 from rmnet.errors import ConfigError, SessionFileError
 from rmnet.io import written_whole
-from rmnet.tracking.session_header import DTYPES, Header
-from rmnet.tracking.session_state import SessionState
+from rmnet.options import Flow
+from rmnet.tracking.session_codec import from_json, to_json, to_tensors
+from rmnet.tracking.state import SessionState
 from rmnet.weights import Fingerprint, tensors_sha256
 
-HEADER = "rmnet_session"  # in the metadata: a hash of all the rest, a blank, and JSON
+HEADER = "rmnet_session"  # metadata key: SHA-256 of everything else, a space, JSON
 FORMAT_VERSION = 1  # raised when an old file would be misread
-ACCEPTED = "accepted: a file that TrackingSession.save wrote"
-_DTYPE_NAMES = {"U8": torch.uint8, "BOOL": torch.bool, "I32": torch.int32, "F32": torch.float32}
-_DTYPE_NAMES |= {"F16": torch.float16, "BF16": torch.bfloat16}
+_ACCEPTED = "accepted: a file written by TrackingSession.save"
+
+_DTYPES = ("float32", "float16", "bfloat16")
+_FLOWS: dict[str, Flow] = {"tiny": None, "none": "none"}
 
 
 def write_session(
-    path: Path, state: SessionState, *, weights: Fingerprint, rmnet_version: str
+    path: Path, state: SessionState, weights: Fingerprint, dtype: torch.dtype
 ) -> None:
-    """Write a session's file, whole or not at all.
-
-    Args:
-        path: The file; its folder exists.
-        state: Of the session.
-        weights: That it runs on.
-        rmnet_version: Who writes; not compared.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    facts = {"format_version": FORMAT_VERSION, "rmnet_version": rmnet_version, **weights._asdict()}
-    header = json.dumps({**facts, **Header.of(state).to_json()})
-    tensors = {name: x.detach().cpu().contiguous() for name, x in _tensors(state).items()}
+    """Write the state of a session on some weights, at some precision; whole or not at all."""
+    header = json.dumps(
+        {
+            "format_version": FORMAT_VERSION,
+            "rmnet_version": metadata.version("rmnet"),
+            **weights._asdict(),
+            "dtype": str(dtype).removeprefix("torch."),
+            **to_json(state),
+        }
+    )
+    tensors = {name: x.detach().cpu().contiguous() for name, x in to_tensors(state).items()}
     digest = tensors_sha256(tensors, start=header.encode())
     with written_whole(path, durable=True) as unfinished:
         unfinished.write_bytes(save(tensors, metadata={HEADER: f"{digest} {header}"}))
@@ -57,112 +57,86 @@ def read_session(
     *,
     config: RMNetConfig,
     weights: Fingerprint,
-    precision: torch.dtype,
+    dtype: torch.dtype,
     device: torch.device,
+    flow: Flow,
 ) -> SessionState:
-    """Read a session that was saved on the same weights.
-
-    Args:
-        path: The file.
-        config: Of the network that will go on.
-        weights: Of that network.
-        precision: Of its computation.
-        device: Where it computes.
+    """Read a session that was saved on these weights at this precision, to continue it.
 
     Raises:
-        SessionFileError: no such file, damaged, of another kind, or of other weights, precision
-            or format.
+        SessionFileError: there is no such file; it is damaged or of another kind; or it was saved
+            on other weights, at another precision, or in another format.
+        ConfigError: the session had a function as `flow` and none is given, or vice versa.
     """
     if not path.is_file():
-        what = "is no file" if path.exists() else "does not exist"
-        raise SessionFileError(f"the session {str(path)!r} {what}; {ACCEPTED}")
+        problem = "is not a file" if path.exists() else "does not exist"
+        raise SessionFileError(f"the session {str(path)!r} {problem}; {_ACCEPTED}")
     try:
         with safe_open(path, framework="pt") as file:
-            digest, text = _metadata(file.metadata() or {})
-            header = _header(text, weights, precision)
-            _check_shapes(file, header.wanted(config))
-            tensors = {name: file.get_tensor(name) for name in header.wanted(config)}
-            if tensors_sha256(tensors, start=text.encode()) != digest:
-                raise ValueError("its contents are not those that were written")
-            return header.state({name: _copied(x) for name, x in tensors.items()}, device)
+            metadata = file.metadata() or {}
+            if HEADER not in metadata:
+                raise SessionFileError(f"is another kind of safetensors file; {_ACCEPTED}")
+            digest, _, text = metadata[HEADER].partition(" ")
+            header = json.loads(text)
+            _check_origin(header, weights, dtype)
+            mapped = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if tensors_sha256(mapped, start=text.encode()) != digest:
+                raise ValueError("its hash differs")
+            tensors = {name: _copied(x) for name, x in mapped.items()}
+        flow_name = header["flow"]
+        state = from_json(header, tensors, config, dtype, device)
     except SessionFileError as error:
         raise SessionFileError(f"the session {str(path)!r} {error}") from error
     except Exception as error:  # whatever the bytes provoke
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SessionFileError(
-            f"the session {str(path)!r} is damaged, or none ({reason}); {ACCEPTED}. Copy it "
-            "again, or start() anew"
+            f"the session {str(path)!r} is damaged ({reason}); {_ACCEPTED}. Copy it again, or "
+            "start() anew"
         ) from error
+    return replace(state, options=replace(state.options, flow=_same_flow(flow_name, flow)))
 
 
-def _metadata(metadata: Mapping[str, str]) -> tuple[str, str]:
-    """The hash and the header."""
-    if HEADER not in metadata:
-        raise SessionFileError(f"is another kind of safetensors file; {ACCEPTED}")
-    digest, _, text = metadata[HEADER].partition(" ")
-    return digest, text
+def _check_origin(header: dict[str, Any], weights: Fingerprint, dtype: torch.dtype) -> None:
+    """Take the origin out of a header, and compare it with the network that will continue."""
+    version, writer = header.pop("format_version"), header.pop("rmnet_version")
+    if version != FORMAT_VERSION:
+        raise SessionFileError(
+            f"has format_version {version!r} (of rmnet {writer!r}); this rmnet reads "
+            f"{FORMAT_VERSION}. Finish it with the rmnet that wrote it"
+        )
+    saved = Fingerprint(header.pop("weights_sha256"), header.pop("config_sha256"))
+    differences = [
+        f"{name} {one!s:.12}, not {other:.12}"
+        for name, one, other in zip(Fingerprint._fields, saved, weights, strict=True)
+        if one != other
+    ]
+    if differences:
+        raise SessionFileError(
+            f"was saved on other weights ({'; '.join(differences)}); accepted: those of this "
+            "segmenter. Write from_pretrained(...) with the weights it was saved on"
+        )
+    precision = header.pop("dtype")
+    if f"torch.{precision}" != str(dtype):
+        if precision not in _DTYPES:
+            raise ValueError(f"its dtype is {precision!r:.40}")
+        raise SessionFileError(
+            f"was computed in {precision}, and this segmenter computes in {dtype}; accepted: the "
+            f"same. Write segmenter.to(dtype=torch.{precision}).load_session(...)"
+        )
 
 
 def _copied(tensor: Tensor) -> Tensor:
-    """The tensor in memory of its own: the file is mapped, and may be written over later on."""
-    # A crafted file may hold bytes that are neither of a bool's.
+    """Return a copy in memory of its own: the file is mapped, and may be overwritten later."""
+    # A crafted file may hold bytes other than 0 and 1 in a bool tensor.
     return tensor.view(torch.uint8) != 0 if tensor.dtype == torch.bool else tensor.clone()
 
 
-def _header(text: str, weights: Fingerprint, precision: torch.dtype) -> Header:
-    """What the metadata says, if it is for this network."""
-    fields = json.loads(text)
-    if not isinstance(fields, dict):
-        raise ValueError(f"its header is a {type(fields).__name__}")
-    version = fields.pop("format_version")
-    if version != FORMAT_VERSION:
-        raise SessionFileError(
-            f"has format_version {version!r} (of rmnet {fields.get('rmnet_version')!r}); this "
-            f"rmnet reads {FORMAT_VERSION}. Finish it with the rmnet that wrote it"
-        )
-    writer = Fingerprint(fields.pop("weights_sha256"), fields.pop("config_sha256"))
-    if writer != weights:
-        differs = [
-            f"{name} {getattr(writer, name)!s:.12}, not {getattr(weights, name):.12}"
-            for name in Fingerprint._fields
-            if getattr(writer, name) != getattr(weights, name)
-        ]
-        raise SessionFileError(
-            f"is of other weights ({'; '.join(differs)}); accepted: those of this segmenter. "
-            "Write from_pretrained(...) with the weights it was saved on"
-        )
-    dtype = fields.get("dtype")
-    if dtype in DTYPES and DTYPES[dtype] != precision:
-        raise SessionFileError(
-            f"was computed in {dtype}, this segmenter computes in {precision}; accepted: the "
-            f"same. Write segmenter.to(dtype=torch.{dtype}).load_session(...)"
-        )
-    del fields["rmnet_version"]
-    try:
-        return Header.from_json(fields)
-    except ConfigError as error:  # a policy's numbers: damage, here
-        raise ValueError(str(error)) from error
-
-
-def _check_shapes(file: Any, wanted: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> None:  # noqa: ANN401 safe_open has no type
-    """Compare what the file holds with what its header says, before any of it is read."""
-    names = set(file.keys())
-    if names != wanted.keys():
-        raise ValueError(f"it holds {sorted(names)}, not {sorted(wanted)}")
-    for name, (dtype, shape) in wanted.items():
-        found = file.get_slice(name)
-        given = _DTYPE_NAMES.get(found.get_dtype()), tuple(found.get_shape())
-        if given != (dtype, shape):
-            raise ValueError(f"{name} is {given[0]} {given[1]}, not {dtype} {shape}")
-
-
-def _tensors(state: SessionState) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    if state.bank.slots:
-        tensors |= {f"memory.{name}": x for name, x in state.bank.view()._asdict().items()}
-    if state.last is not None:
-        estimate = state.last.known.estimate
-        tensors |= {"last.pixels": state.last.known.pixels, "last.predicted": estimate.predicted}
-        if estimate.given is not None:
-            tensors |= {"given.masks": estimate.given.masks, "given.void": estimate.given.void}
-    return tensors
+def _same_flow(name: str, flow: Flow) -> Flow:
+    if (name == "function") == callable(flow):
+        return flow if callable(flow) else _FLOWS[name]
+    had = "a function" if name == "function" else repr(_FLOWS[name])
+    remedy = "Leave flow out" if callable(flow) else "Write load_session(path, flow=...)"
+    raise ConfigError(
+        f"flow is {flow!r}, but the session was saved with {had}; accepted: the same, since a "
+        f"file holds no code. {remedy}"
+    )

@@ -1,4 +1,4 @@
-"""One video from its frames to its results, an iteration at a time."""
+"""One video from its frames to its results, frame by frame."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, Literal
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rmnet.errors import ConfigError, FrameError, MaskError, VideoError, shown
-from rmnet.io import AttemptedFrames, FrameSource, ObjectMasks, parse_mask
+from rmnet.io import AttemptedFrames, FrameSource, MaskLike, ObjectMasks, parse_mask
 from rmnet.results import FrameSegmentation, VideoSegmentation
 from rmnet.tracking.segmentation import blank
 from rmnet.tracking.session import TrackingSession
@@ -19,23 +22,17 @@ OnBadFrame = Literal["stop", "skip"]
 
 
 def masks_by_frame(
-    first_mask: Any, masks: Mapping[int, Any] | None, object_ids: Sequence[int] | None
+    first_mask: MaskLike | None,
+    masks: Mapping[int, MaskLike] | None,
+    object_ids: Sequence[int] | None,
 ) -> dict[int, ObjectMasks]:
-    """Every mask by the number of its frame, from 0; at least one.
-
-    Read before the first frame: a bad mask must not cost what was tracked before it.
-
-    Raises:
-        ConfigError: a frame number is not one, or frame 0 has two masks.
-        MaskError: there is none, or one is not accepted.
-    """
+    """Parse all masks of a video by frame number, before a bad one could cost any tracking."""
     if masks is not None and not isinstance(masks, Mapping):
         raise ConfigError(
             f"masks is a {type(masks).__name__}; accepted: {{frame number: mask}}. "
-            "Write first_mask=..., if it is of frame 0"
+            "Write first_mask=... for a mask of frame 0"
         )
-    numbers = [*(masks or {})]
-    bad = [i for i in numbers if isinstance(i, bool) or not isinstance(i, Integral) or i < 0]
+    bad = [i for i in masks or () if isinstance(i, bool) or not isinstance(i, Integral) or i < 0]
     if bad:
         raise ConfigError(f"masks has the frame numbers {shown(bad)}; accepted: integers from 0")
     given = {int(i): parse_mask(mask, allow_empty=True) for i, mask in (masks or {}).items()}
@@ -50,16 +47,22 @@ def masks_by_frame(
         raise MaskError(f"masks by frame have the sizes {sizes}; accepted: the video's own")
     if not given:
         raise MaskError(
-            "there is nothing to track: no mask was given. Write track(frames, first_mask); a "
-            "mask is a label map (H, W), a PNG path or {id: bool (H, W)}"
+            "there is nothing to track: no mask was given. Write track(frames, first_mask), with "
+            "a label map (H, W), a PNG path or {id: bool (H, W)} as the mask"
         )
     return given
 
 
-def all_results(
+def check_on_bad_frame(on_bad_frame: object) -> None:
+    """Raise a ConfigError unless the value is one of `OnBadFrame`."""
+    if on_bad_frame not in get_args(OnBadFrame):
+        raise ConfigError(f'on_bad_frame is {shown(on_bad_frame)}; accepted: "stop" or "skip"')
+
+
+def collect_results(
     results: Generator[FrameSegmentation, None, None], source: FrameSource
 ) -> VideoSegmentation:
-    """Every result; if an error or Ctrl-C comes, it carries those before it, as `partial`."""
+    """Collect results without their frames; an exception carries those before it as `partial`."""
     done: list[FrameSegmentation] = []
     try:
         with closing(results):
@@ -67,7 +70,7 @@ def all_results(
                 done.append(replace(result, frame=None))
     except BaseException as error:
         partial = VideoSegmentation(done, source=source, is_whole=False)
-        with suppress(AttributeError):  # classes with slots take no attributes
+        with suppress(AttributeError):  # classes with slots refuse new attributes
             setattr(error, "partial", partial)  # noqa: B010 of any class, not only ours
         raise
     return VideoSegmentation(done, source=source)
@@ -76,72 +79,65 @@ def all_results(
 def segment_frames(
     session: TrackingSession,
     source: FrameSource,
-    given: dict[int, ObjectMasks],
+    given: Mapping[int, ObjectMasks],
     *,
-    progress: bool,
-    keep_probabilities: bool,
-    on_bad_frame: OnBadFrame,
+    on_bad_frame: OnBadFrame = "stop",
+    progress: bool = False,
 ) -> Generator[FrameSegmentation, None, None]:
-    """Step through a video.
+    """Step a session through a video; see `RMNetSegmenter.stream`.
 
-    Args:
-        session: Fresh, its first index that of the first mask; or one to go on with, whose
-            frames are read once more and passed over.
-        source: Of the frames.
-        given: Masks by frame, at least one.
-        progress: Whether to show a bar.
-        keep_probabilities: Whether the session's results carry them.
-        on_bad_frame: Whether a frame that cannot be decoded ends the video, or is skipped; one
-            for which a mask was given always ends it.
-
-    Yields:
-        A result a frame; background before the first mask.
-
-    Raises:
-        VideoError: a frame cannot be decoded, and is not skipped.
+    The session is fresh, and starts at the first mask; or it has seen some of the frames, which
+    are then read again and passed over.
     """
-    first = min(given)
-    last = session.frame_index
-    size = given[first].size
+    first, last = min(given), session.frame_index
     index = -1
-    # Closed by hand: on an error the traceback would keep the bar, and the video file, open.
+    # Closed explicitly: the traceback of an error would keep the bar and the video file open.
     with closing(_with_bar(source, show=progress)) as frames:
         for index, (frame, seconds) in enumerate(frames):
             if last is not None and index <= last:
                 continue
-            if isinstance(frame, VideoError):
-                if on_bad_frame == "stop" or index in given:
-                    raise frame
-                if index < first:
-                    yield blank(
-                        size,
-                        index=index,
-                        seconds=seconds,
-                        keep_probabilities=keep_probabilities,
-                        skipped=str(frame),
-                    )
-                else:
-                    yield session.skip(str(frame), seconds=seconds)
-            elif index < first:
-                if frame.shape[:2] != size:
-                    raise FrameError(
-                        f"frame {index} is {frame.shape[:2]} (height, width), the masks are "
-                        f"{size}; accepted: one size a video"
-                    )
-                result = blank(
-                    size, index=index, seconds=seconds, keep_probabilities=keep_probabilities
+            error = frame if isinstance(frame, VideoError) else None
+            pixels = None if isinstance(frame, VideoError) else frame
+            if error is not None and (on_bad_frame == "stop" or index in given):
+                raise error
+            if index < first:
+                result = _before_the_first_mask(
+                    session, pixels, given[first].size, index=index, seconds=seconds, error=error
                 )
-                yield replace(result, frame=frame)
+            elif pixels is None:
+                result = session.skip(str(error), seconds=seconds)
             else:
-                result = session.step(frame, given.get(index), seconds=seconds)
-                yield replace(result, frame=frame)
+                result = session.step(pixels, given.get(index), seconds=seconds)
+            yield replace(result, frame=pixels)
     late = sorted(i for i in given if i > index)
-    if late:
-        # Not an error: that would throw away what was tracked.
+    if late:  # an error would throw away what was tracked
         warnings.warn(
             f"masks were given for frames {late}, but the video has {index + 1} frames",
             stacklevel=2,
         )
+
+
+def _before_the_first_mask(
+    session: TrackingSession,
+    pixels: NDArray[np.uint8] | None,
+    size: tuple[int, int],
+    *,
+    index: int,
+    seconds: float | None,
+    error: VideoError | None,
+) -> FrameSegmentation:
+    if pixels is not None and pixels.shape[:2] != size:
+        raise FrameError(
+            f"frame {index} is {pixels.shape[:2]} (height, width), the masks are {size}; "
+            "accepted: one size a video"
+        )
+    return blank(
+        size,
+        index=index,
+        seconds=seconds,
+        keep_probabilities=session.options.keep_probabilities,
+        skipped=None if error is None else str(error),
+    )
 
 
 def _with_bar(source: FrameSource, *, show: bool) -> AttemptedFrames:
