@@ -1,4 +1,4 @@
-"""Doors behind which a program goes on: a session's file, and what a stopped `rmnet track` left."""
+"""Doors that resume work: a saved session, and a stopped `rmnet track`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 import tiny
 from fuzz_files import mutated
 from fuzz_values import segmenter
-from rmnet.cli.track_checkpoint import FOLDER, Checkpoint
+from rmnet.cli.track_resume import FOLDER, Checkpoint
+from rmnet.io.frame_source import open_frames
 from rmnet.io.label_png import write_label_png
 from rmnet.tracking.session_file import HEADER
 
@@ -30,7 +31,7 @@ ODD = (
 
 @functools.cache
 def session_seed():
-    """A session's file, and its header."""
+    """Return a saved session: its bytes, header and tensors."""
     frames, labels = tiny.clip(NUM_FRAMES)
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "session"
@@ -45,7 +46,7 @@ def session_seed():
 
 
 def changed(random, content):
-    """JSON with one to three values replaced, at any depth."""
+    """Return the JSON value with one to three values replaced, at any depth."""
     content = json.loads(json.dumps(content))
     for _ in range(random.randrange(1, 4)):
         place = content
@@ -61,7 +62,7 @@ def changed(random, content):
 
 
 def door_session_file(random, folder):
-    """RMNetSegmenter.load_session: bytes damaged, or a header that its own hash vouches for."""
+    """RMNetSegmenter.load_session: a damaged file, or a changed header with a valid hash."""
     from rmnet.weights.hashes import tensors_sha256
 
     content, header, tensors = session_seed()
@@ -81,30 +82,32 @@ def door_session_file(random, folder):
 
 @functools.cache
 def checkpoint_seed():
-    """A folder that a stopped `rmnet track` left; read only."""
+    """Write `out` and `first.png` of a stopped `rmnet track`; return their folder, read only."""
     folder = Path(tempfile.mkdtemp(prefix="fuzz-seed-"))
     frames, labels = tiny.clip(NUM_FRAMES)
+    write_label_png(folder / "first.png", labels)
     session = segmenter().start()
-    with checkpoint(folder) as made:
+    made = checkpoint(folder / "out", folder / "first.png")
+    with made.recording():
         for t, frame in enumerate(frames):
             result = session.step(frame, labels if t == 0 else None)
-            write_label_png(folder / f"{t}.png", result.labels.astype(np.int64))
+            write_label_png(folder / "out" / f"{t}.png", result.labels.astype(np.int64))
             made.add(result, session)
     return folder
 
 
-def checkpoint(folder):
-    """As the command makes it."""
-    options = vars(Namespace(size=None, every=5))
-    return Checkpoint(
-        folder, options, frames=None, mask_path=lambda index: folder / f"{index}.png", others=[],
-        seconds=0,
+def checkpoint(folder, mask):
+    """Make a checkpoint as the command does, except that the frames are not files."""
+    args = Namespace(
+        video=mask, mask=(0, mask), more_masks=[], object_ids=None, output=folder, overlay=None,
+        rle=None, checkpoint=0, size=None, every=5, max_frames=40, flow="tiny", regional=False,
     )  # fmt: skip
+    return Checkpoint(args, open_frames(tiny.clip(NUM_FRAMES)[0]), segmenter())
 
 
 def door_checkpoint(random, folder):
-    """A run to go on with: its description, its lines, a mask or its session are damaged."""
-    folder = shutil.copytree(checkpoint_seed(), folder / "out")
+    """A run to resume whose description, lines, mask or session is damaged."""
+    folder = shutil.copytree(checkpoint_seed() / "out", folder / "out")
     place = folder / FOLDER
     name = random.choice(("run.json", "frames.jsonl", "frames.jsonl", "session.safetensors", "png"))
     path = folder / "1.png" if name == "png" else place / name
@@ -118,12 +121,10 @@ def door_checkpoint(random, folder):
         path.write_text("\n".join(lines) + "\n")
     else:
         path.write_bytes(mutated(random, path.read_bytes()))
-    run = checkpoint(folder)
-    run.load(segmenter())
-    with run:
-        past = run.past()
-        for _ in range(run.done):
-            result = next(past)
+    run = checkpoint(folder, checkpoint_seed() / "first.png")
+    run.load()
+    with run.recording():
+        for result in run.results(lambda index: folder / f"{index}.png"):
             yield result.to_rle
             yield lambda result=result: result.overlay(np.zeros((*result.labels.shape, 3), "uint8"))
 
@@ -132,6 +133,6 @@ DOORS = (door_session_file, door_checkpoint)
 
 
 def make_seeds():
-    """Make what the doors damage, once."""
+    """Make, once, the files that the doors damage."""
     session_seed()
     checkpoint_seed()

@@ -1,8 +1,8 @@
-"""Runs the command line in children that are killed: imports once, then forks for every order.
+"""Runs the command line in child processes that get killed; imports once, forks for each order.
 
-An order is a line of JSON on stdin: `argv`; `event`, the number of the file operation in `folder`
-before which the child kills itself, or null; `seconds` after which it is killed, or null; `signal`.
-The answer is a line with the exit code, negative for a signal.
+An order is a line of JSON on stdin with `argv`, `folder`, and when to kill the child: `event`, the
+number of the file operation in `folder` before which it kills itself, or null; `seconds` after
+which it receives `signal`, or null. The answer is a line with the exit code, negative for a signal.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ import threading
 import time
 
 import rmnet.cli
-import rmnet.cli.track_checkpoint
-import rmnet.cli.track_identity
 import rmnet.cli.track_output
+import rmnet.cli.track_resume
 import rmnet.segmenter
 
 EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree")
 
 
 def kill_at(event: int, folder: str) -> None:
-    """Let the n-th operation on a file in the folder be the last thing this process begins."""
+    """Kill this process just before its n-th file operation in the folder."""
     left = event
 
     def hook(name: str, arguments: tuple[object, ...]) -> None:
@@ -50,7 +49,7 @@ def child(order: dict) -> None:
 
 
 def main() -> None:
-    rmnet.weights.load.load_network()  # torch imports a thousand modules more for it
+    rmnet.weights.load.load_network()  # makes torch import a thousand more modules before the forks
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()
@@ -62,7 +61,9 @@ def main() -> None:
                 time.sleep(order["seconds"])
                 os.kill(pid, getattr(signal, order["signal"]))
 
-            killer = threading.Thread(target=kill)  # of a child that is not waited for yet
+            killer = threading.Thread(
+                target=kill
+            )  # before waitpid, so the pid is still the child's
             killer.start()
             killer.join()
         _, status = os.waitpid(pid, 0)

@@ -20,13 +20,13 @@ from PIL import Image
 import tiny
 from rmnet import TrackingSession
 from rmnet.cli import main
-from rmnet.cli.track_checkpoint import FOLDER
 from rmnet.cli.track_output import TrackOutput
+from rmnet.cli.track_resume import FOLDER
 from rmnet.demo import make_clip
 from rmnet.io.frame_source import open_frames
 from rmnet.io.label_png import read_label_png, write_label_png
-from rmnet.io.saving import remove_unfinished, unfinished_path
 from rmnet.io.video_writer import VideoWriter
+from rmnet.io.whole_files import remove_unfinished, unfinished_path
 from rmnet.weights.load import save_network
 
 SIZE, NUM_FRAMES = (48, 80), 6
@@ -51,7 +51,7 @@ def place(tmp_path_factory):
 
 
 def command(place, output, *options, video="frames", first="first.png"):
-    """Of a run that writes everything there is to write, and saves after every frame."""
+    """Return the arguments of a run that writes all outputs and saves after every frame."""
     arguments = [place / video, place / first, "-o", output, "--weights", place / "weights"]
     arguments += ["--mask", f"3:{place / 'late.png'}", "--device", "cpu", "--every", "2"]
     arguments += ["--overlay", output / "o.mp4", "--show-regions", "--rle", output / "r.json"]
@@ -64,7 +64,7 @@ def contents(folder):
 
 
 def assert_same_files(found, files):
-    """Byte for byte; of the overlay the pictures, for the encoder's threads differ at times."""
+    """Compare byte for byte; overlays by their pictures, since encoder threads may differ."""
     assert found.keys() == files.keys()
     for name, content in files.items():
         if name == "o.mp4":
@@ -78,7 +78,9 @@ def assert_same_video(one, other):
         return
     a, b = (decoded(content) for content in (one, other))
     assert a.shape == b.shape
-    assert abs(a.astype(int) - b).mean() < 1
+    # Runs that nobody stopped differ by up to 3.5 once in a few hundred, when the machine is busy; a
+    # frame without its search regions by 6, another frame by 17.
+    assert abs(a.astype(int) - b).mean(axis=(1, 2, 3)).max() < 5
 
 
 def decoded(video):
@@ -90,7 +92,7 @@ def decoded(video):
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """As in the server: with other numbers of threads PyTorch's operators round otherwise."""
+    """Compute as in the server: PyTorch rounds otherwise with another number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -99,7 +101,7 @@ def one_thread():
 
 @pytest.fixture(scope="module", params=["frames", "clip.mp4"])
 def unbroken(request, place, tmp_path_factory):
-    """A video, and the files of a run that nothing stopped."""
+    """A video, and the files of an uninterrupted run."""
     output = tmp_path_factory.mktemp("unbroken")
     assert main(command(place, output, "-q", video=request.param)) == 0
     files = contents(output)
@@ -109,7 +111,7 @@ def unbroken(request, place, tmp_path_factory):
 
 @pytest.fixture
 def stop(monkeypatch):
-    """Let the run end by an exception before a frame is tracked."""
+    """Stop the run with an exception before it tracks a frame."""
 
     def stop_at(index, error=KeyboardInterrupt):
         original = TrackingSession.step
@@ -125,7 +127,7 @@ def stop(monkeypatch):
 
 
 @pytest.mark.parametrize("index", [1, 3, NUM_FRAMES - 1])
-def test_the_same_command_goes_on_after_ctrl_c(
+def test_the_same_command_resumes_after_ctrl_c(
     unbroken, place, tmp_path, stop, index, capsys, monkeypatch
 ):
     video, files = unbroken
@@ -134,12 +136,12 @@ def test_the_same_command_goes_on_after_ctrl_c(
         assert main(command(place, tmp_path, video=video)) == 130
     output, error = capsys.readouterr()
     assert output.startswith(f"stopped after {index} frame")
-    assert output.endswith("; the same command goes on\n")
+    assert output.endswith("; the same command resumes it\n")
     monkeypatch.undo()
     steps = count_steps(monkeypatch)
     assert main(command(place, tmp_path, video=video)) == 0
     output, error = capsys.readouterr()
-    assert f"going on at frame {index}" in error
+    assert f"resuming at frame {index}" in error
     assert output.startswith(f"{NUM_FRAMES} frames, 4 objects (1, 2, 3, 9)")
     assert len(steps) == NUM_FRAMES - index
     assert_same_files(contents(tmp_path), files)
@@ -181,7 +183,7 @@ def server():
 
 
 def assert_whole(folder, files):
-    """Whatever can be seen is what a whole run writes, and hidden files are not for the eye."""
+    """Check that every visible file is one that a whole run writes."""
     for path in folder.iterdir():
         if path.name[0] != ".":
             if path.suffix == ".mp4":
@@ -191,7 +193,7 @@ def assert_whole(folder, files):
 
 
 def killed_then_finished(server, place, output, files, video, **how):
-    """Whether a run was killed; if so, whether what it left is whole and the next one is right."""
+    """Return whether a run was killed; check the files it left, and those of the next run."""
     output.mkdir()
     code = server(command(place, output, "-q", video=video), folder=output, **how)
     assert_whole(output, files)
@@ -219,7 +221,7 @@ def test_a_kill_before_any_file_operation_costs_nothing(server, unbroken, place,
     event = 1
     while killed_then_finished(server, place, tmp_path / "out", files, video, event=event):
         event += 1
-    print(f"killed before each of {event - 1} operations")  # noqa: T201 for docs/reliability.md
+    print(f"killed before each of {event - 1} operations")  # noqa: T201 for docs/lab/reliability.md
     assert event > 10 * NUM_FRAMES
 
 
@@ -241,7 +243,7 @@ def test_kills_at_random_times_cost_nothing(server, unbroken, place, tmp_path):
             if output.exists():
                 assert_whole(output, files)
         assert_same_files(contents(output), files)
-    print(f"killed {kills} times")  # noqa: T201 for docs/reliability.md
+    print(f"killed {kills} times")  # noqa: T201 for docs/lab/reliability.md
 
 
 @pytest.mark.slow
@@ -289,7 +291,7 @@ def assert_refused(capsys, *words):
         (("--regional",), ["--regional was False and is True"]),
         (("--size", "32"), ["--size was None and is 32"]),
         (("--dtype", "bfloat16"), ["dtype was 'torch.float32'"]),
-        (("--object-ids", "1"), ["mask of frame 0 was"]),
+        (("--object-ids", "1"), ["--object-ids was None and is [1]"]),
     ],
 )
 def test_another_command_is_refused_and_told_how(stopped, place, capsys, options, words):
@@ -301,7 +303,7 @@ def test_another_command_is_refused_and_told_how(stopped, place, capsys, options
 
 def test_another_video_weights_or_mask_is_refused(stopped, place, capsys, tmp_path):
     assert main(command(place, stopped, video="clip.mp4")) == 1
-    assert_refused(capsys, "VIDEO was", "VIDEO's bytes was None")
+    assert_refused(capsys, "VIDEO was", "VIDEO's name, bytes and time was None")
     save_network(tiny.network(seed=1), tmp_path / "others")
     assert main(command(place, stopped, "--weights", str(tmp_path / "others"))) == 1
     assert_refused(capsys, "weights_sha256 was")
@@ -313,7 +315,7 @@ def test_restart_begins_anew(stopped, place, monkeypatch, capsys):
     steps = count_steps(monkeypatch)
     assert main(command(place, stopped, "--restart", "--flow", "none")) == 0
     assert len(steps) == NUM_FRAMES
-    assert "going on" not in capsys.readouterr().err
+    assert "resuming" not in capsys.readouterr().err
     assert not (stopped / FOLDER).exists()
 
 
@@ -328,7 +330,7 @@ def test_other_outputs_than_masks_may_be_asked_for_later(place, tmp_path, stop, 
     assert len(json.loads((tmp_path / "out" / "r.json").read_text())) == NUM_FRAMES
 
 
-def test_a_damaged_image_that_was_mended_is_gone_on_with(place, tmp_path, capsys):
+def test_a_run_is_resumed_after_a_damaged_image_was_repaired(place, tmp_path, capsys):
     frames, output = tmp_path / "frames", tmp_path / "out"
     shutil.copytree(place / "frames", frames)
     whole = (frames / "f4.jpg").read_bytes()
@@ -338,7 +340,7 @@ def test_a_damaged_image_that_was_mended_is_gone_on_with(place, tmp_path, capsys
     assert "f4.jpg" in capsys.readouterr().err
     (frames / "f4.jpg").write_bytes(whole)
     assert main(argv) == 0
-    assert "going on at frame 4" in capsys.readouterr().err
+    assert "resuming at frame 4" in capsys.readouterr().err
     assert len(list(output.glob("*.png"))) == NUM_FRAMES
 
 
@@ -353,7 +355,7 @@ def test_an_image_that_changed_after_it_was_tracked_is_refused(
     capsys.readouterr()
     os.utime(frames / "f1.jpg", ns=(0, 0))
     assert main(command(place, output, video=frames)) == 1
-    assert_refused(capsys, "frame 1 is not the image that was tracked")
+    assert_refused(capsys, "frame 1 is lost: its image is not the one that was tracked")
 
 
 @pytest.mark.parametrize("change", ["other", "gone", "cut"])
@@ -374,9 +376,7 @@ def test_a_mask_that_was_changed_is_refused(stopped, place, capsys, change):
 def test_a_damaged_folder_is_refused(stopped, place, capsys, name, content):
     (stopped / FOLDER / name).write_bytes(content)
     assert main(command(place, stopped, "-q")) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("rmnet: error: ")
-    assert error.count("\n") == 1
+    assert_refused(capsys, "cannot be resumed")
 
 
 def test_a_run_that_saved_nothing_leaves_nothing(place, tmp_path, stop):
@@ -393,9 +393,9 @@ def test_saving_takes_a_twentieth_of_the_time_at_most(place, tmp_path, monkeypat
         saved.append(now[0])
         now[0] += 3
 
-    def write(self, frame, result):
+    def write(self, result):
         now[0] += 10
-        original(self, frame, result)
+        original(self, result)
 
     original = TrackOutput.write
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
@@ -421,9 +421,7 @@ def test_only_unfinished_files_of_the_run_are_removed(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted({*kept} - {kept[2]})
 
 
-def test_a_skipped_frame_stays_skipped_where_a_run_goes_on(
-    place, tmp_path, stop, capsys, monkeypatch
-):
+def test_a_skipped_frame_stays_skipped_in_a_resumed_run(place, tmp_path, stop, capsys, monkeypatch):
     frames = shutil.copytree(place / "frames", tmp_path / "frames")
     for bad in (2, 4):
         (frames / f"f{bad}.jpg").write_bytes(b"no image")
@@ -439,7 +437,7 @@ def test_a_skipped_frame_stays_skipped_where_a_run_goes_on(
     monkeypatch.undo()
     capsys.readouterr()
     assert track("parts", *skip) == 0
-    assert "skipped, since not readable: frames 2, 4" in capsys.readouterr().out
+    assert "skipped as unreadable in frames 2, 4" in capsys.readouterr().out
     assert track("later") == 1  # at the first bad frame
     assert track("later", *skip) == 0
     whole = contents(tmp_path / "whole")

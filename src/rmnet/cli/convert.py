@@ -9,7 +9,7 @@ from rmnet.cli.arguments import Subparsers, add_command
 
 _DESCRIPTION = """\
 Convert the weights that the paper's authors released (.pth) to config.json + model.safetensors:
-safe to share, quick to load, and the same numbers. The .pth is read as data only; nothing in it
+safe to share, quick to load, and the same numbers. The .pth is read as data only: nothing in it
 is run, and every tensor must be known and present.
 """
 _EXAMPLES = """\
@@ -21,39 +21,27 @@ _EXAMPLES = """\
 
 def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
     """Add the subcommand."""
-    parser = add_command(
-        subparsers,
-        "convert",
-        common,
-        summary="make released weights a folder of config.json and model.safetensors",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-    )
-    parser.add_argument(
-        "released",
-        metavar="RELEASED.pth",
-        help="a released checkpoint; other weights that --weights takes do as well",
-    )
-    parser.add_argument("directory", metavar="DIR", help="folder to write; made if need be")
+    summary = "convert released weights to config.json and model.safetensors"
+    parser = add_command(subparsers, "convert", common, summary, _DESCRIPTION, _EXAMPLES)
+    released_help = "a released checkpoint, or any other weights that --weights takes"
+    parser.add_argument("released", metavar="RELEASED.pth", help=released_help)
+    parser.add_argument("directory", metavar="DIR", help="folder to write, made if necessary")
     parser.add_argument("--half", action="store_true", help="store float16 (default: float32)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, and say what was written."""
+    """Convert, and name the files written."""
     import torch
 
     from rmnet.weights import load_network, save_network
 
     network = load_network(args.released)
-    folder = save_network(
-        network, args.directory, dtype=torch.float16 if args.half else torch.float32
-    )
+    dtype = torch.float16 if args.half else torch.float32
+    folder = save_network(network, args.directory, dtype=dtype)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    print(
-        f"{network.config.backbone}, {parameters / 1e6:.1f} M parameters, "
-        f"{'float16' if args.half else 'float32'}"
-    )
+    name = str(dtype).removeprefix("torch.")
+    print(f"{network.config.backbone}, {parameters / 1e6:.1f} M parameters, {name}")
     for file in ("config.json", "model.safetensors"):
         print(f"wrote {folder / file} ({(folder / file).stat().st_size / 1e6:.3g} MB)")
     print(f"use it with --weights {shlex.quote(str(folder))}")

@@ -1,4 +1,4 @@
-"""`rmnet demo`: track objects in a clip made on the spot."""
+"""`rmnet demo`: track the objects of a clip made on the spot."""
 
 from __future__ import annotations
 
@@ -7,26 +7,15 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rmnet.cli.arguments import (
-    Subparsers,
-    add_command,
-    add_network,
-    load_segmenter,
-    positive,
-)
-
-if TYPE_CHECKING:
-    from rmnet.demo import ObjectScore
+from rmnet.cli.arguments import Subparsers, add_command, add_network, load_segmenter, positive
 
 _DESCRIPTION = """\
 Make a clip of three textured objects that cross each other, one leaving the frame and coming
-back; track them from the masks of the first frame; and say how well that went. Needs no files
-and no network.
+back; track them from their first masks; and score the result. Needs no files and no network.
 """
 _EXAMPLES = """\
-  rmnet demo                      writes to ./rmnet-demo
+  rmnet demo                      write to ./rmnet-demo
   rmnet demo --seed 3 -o again    other textures
   rmnet demo --size 128           smaller inside the network: faster, coarser
 """
@@ -38,7 +27,7 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
         subparsers,
         "demo",
         common,
-        summary="make a clip, track it, and say how well that went",
+        summary="make a clip, track it, and score the result",
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
@@ -48,25 +37,24 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
         metavar="DIR",
         type=Path,
         default=Path("rmnet-demo"),
-        help="where frames/, masks/ and overlay.mp4 go (default: ./rmnet-demo)",
+        help="folder of frames/, masks/ and overlay.mp4 (default: ./rmnet-demo)",
     )
     parser.add_argument(
-        "--seed", metavar="N", type=int, default=0, help="of the clip's textures (default: 0)"
+        "--seed", metavar="N", type=int, default=0, help="seed of the textures (default: 0)"
     )
     parser.add_argument(
-        "--frames", metavar="N", type=positive, default=60, help="frames (default: 60)"
+        "--frames", metavar="N", type=positive, default=60, help="number of frames (default: 60)"
     )
     add_network(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make, track, score and write."""
+    """Make, track, score and write the clip; return the exit code."""
     from PIL import Image
 
     from rmnet.demo import make_clip, score
     from rmnet.errors import MissingDependencyError
-    from rmnet.results import VideoSegmentation
 
     segmenter = load_segmenter(args)
     clip = make_clip(args.seed, num_frames=args.frames)
@@ -76,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         Image.fromarray(frame).save(frames / f"{index:05d}.png")
 
     start = time.perf_counter()
-    result: VideoSegmentation = segmenter.track(
+    result = segmenter.track(
         clip.frames, clip.labels[0], size=args.size, progress=sys.stderr.isatty()
     )
     seconds = (time.perf_counter() - start) / len(result)
@@ -86,25 +74,16 @@ def run(args: argparse.Namespace) -> int:
     except MissingDependencyError as error:
         overlay = f"left out: {error}"
 
-    print(_table(score(result.labels, clip.labels)))
+    scores = score(result.labels, clip.labels)
+    print("object   mean J   frames")
+    for object_id, mean, num_frames in scores:
+        print(f"{object_id:<6}   {mean:6.3f}   {num_frames:6}")
+    if scores:
+        print(f"all      {sum(one.jaccard for one in scores) / len(scores):6.3f}")
     _, height, width = clip.labels.shape
     print(f"\n{seconds:.3f} s a frame ({len(result)} of {height}x{width}, on {segmenter.device})")
     print(f"frames   {frames}\nmasks    {masks}\noverlay  {overlay}")
     first, again = masks / "00000.png", args.output / "again"
     command = ["rmnet", "track", str(frames), str(first), "-o", str(again)]
-    print(f"\nThe same on files:  {shlex.join(command)}")
+    print(f"\nThe same from files:  {shlex.join(command)}")
     return 0
-
-
-def _table(scores: list[ObjectScore]) -> str:
-    """J of each object, where 1 is perfect, and whether it was found again."""
-    lines = ["object   mean J   frames"]
-    for one in scores:
-        line = f"{one.object_id:<6}   {one.jaccard:6.3f}   {one.frames:6}"
-        if one.returned_at is not None:
-            found = "not found again" if one.found_at is None else f"found in frame {one.found_at}"
-            line += f"   left; came back in frame {one.returned_at}, {found}"
-        lines.append(line)
-    if scores:
-        lines.append(f"all      {sum(one.jaccard for one in scores) / len(scores):6.3f}")
-    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`rmnet track`: masks of every frame of a video, written as they come."""
+"""`rmnet track`: masks of every frame of a video, written one by one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import argparse
 import re
 import sys
 import time
-from collections import deque
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rmnet.cli.arguments import (
     Subparsers,
@@ -20,49 +20,39 @@ from rmnet.cli.arguments import (
     load_segmenter,
     memory_policy,
 )
+from rmnet.errors import ConfigError, VideoError
 
 if TYPE_CHECKING:
-    from rmnet.cli.track_checkpoint import Checkpoint
-    from rmnet.cli.track_output import TrackOutput
-    from rmnet.io import FrameSource
+    from rmnet.io import FrameSource, ObjectMasks
+    from rmnet.results import FrameSegmentation
 
 _DESCRIPTION = """\
-Follow objects through a video, given their masks in the first frame. Masks are written as they
-come, in constant memory, so a video may have any length and Ctrl-C keeps what is there. The same
-command goes on where it was stopped, however that was, and gives the masks of an unbroken run.
+Follow objects through a video, given their masks in the first frame. Each mask is written as soon
+as it is found, in constant memory, so a video may have any length, and Ctrl-C keeps the masks so
+far. However a run was stopped, the same command resumes it and gives the masks of an unbroken run.
 
 VIDEO is a video file (needs pip install 'rmnet[video]'), a folder of images in natural order
 (2.jpg before 10.jpg), or a quoted glob of images.
 
-MASK is an image of ids: 0 background, 1, 2, ... objects, 255 not known; a palette PNG as DAVIS has
-them, or a grey one. An image of 0 and 255 alone is one object, number 1.
+MASK is an image of ids: 0 background; 1, 2, ... objects; 255 unknown. It is a palette PNG, as in
+DAVIS, or a grey image. An image of 0 and 255 alone is one object, number 1.
 """
 _EXAMPLES = """\
   rmnet track dog.mp4 dog.png -o masks
   rmnet track frames/ first.png -o masks --overlay overlay.mp4
   rmnet track 'frames/*.jpg' first.png -o masks --object-ids 1,3 --rle masks.json
-  rmnet track street.mp4 0:car.png --mask 57:bike.png -o masks      a bike comes in at frame 57
+  rmnet track street.mp4 0:car.png --mask 57:bike.png -o masks      a bike appears at frame 57
   rmnet track long.mp4 first.png -o masks --size 240 --max-frames 10    faster, less memory
 """
 
 
 def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
     """Add the subcommand."""
-    parser = add_command(
-        subparsers,
-        "track",
-        common,
-        summary="follow objects through a video",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-    )
+    summary = "follow objects through a video"
+    parser = add_command(subparsers, "track", common, summary, _DESCRIPTION, _EXAMPLES)
     parser.add_argument("video", metavar="VIDEO", help="video file, folder of images, or glob")
-    parser.add_argument(
-        "mask",
-        metavar="MASK",
-        type=_frame_and_path,
-        help="image of ids of the first frame; FRAME:PATH if it is of another frame, from 0",
-    )
+    mask_help = "ids in the first frame; FRAME:PATH for another frame, counted from 0"
+    parser.add_argument("mask", metavar="MASK", type=_frame_and_path, help=mask_help)
     parser.add_argument(
         "--mask",
         metavar="FRAME:PATH",
@@ -70,144 +60,102 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
         type=_frame_and_path,
         action="append",
         default=[],
-        help="objects to add at a later frame, or to correct there if their ids are tracked "
-        "already; may be repeated",
+        help="objects to add at a later frame, or to correct there if they are already tracked; "
+        "may be repeated",
     )
-    parser.add_argument(
-        "--object-ids",
-        metavar="ID,ID,...",
-        type=_ids,
-        help="which ids of MASK to track (default: all but 0 and 255)",
-    )
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        type=Path,
-        required=True,
-        help="folder of the masks: palette PNGs of ids, named like the images, or 00000.png and "
-        "on; made if need be",
-    )
-    output.add_argument(
-        "--overlay", metavar="FILE.mp4", type=Path, help="write the video with coloured objects"
-    )
-    output.add_argument(
-        "--show-regions",
-        action="store_true",
-        help="draw in the overlay where each object was looked for",
-    )
-    output.add_argument(
-        "--rle",
-        metavar="FILE.json",
-        type=Path,
-        help="write COCO run lengths, a line a frame (needs pip install 'rmnet[coco]')",
-    )
+    ids_help = "ids of MASK to track (default: all but 0 and 255)"
+    parser.add_argument("--object-ids", metavar="ID,ID,...", type=_ids, help=ids_help)
     parser.add_argument(
         "--on-bad-frame",
         choices=("stop", "skip"),
         default="stop",
-        help="at a frame that cannot be decoded: stop, keeping what is done, with exit code 1; or "
-        "skip it, writing an empty mask and naming it in the summary (default: stop)",
+        help="at a frame that cannot be decoded: stop with exit code 1 and keep the masks so far, "
+        "or skip it, write an empty mask and name it in the summary (default: stop)",
     )
-    output.add_argument(
-        "--checkpoint",
-        metavar="SECONDS|none",
-        type=_seconds,
-        default=10.0,
-        help="how often to save, in DIR/.rmnet-track, what the same command needs to go on should "
-        "it be stopped; a twentieth of the time at most (default: 10)",
-    )
-    output.add_argument(
-        "--restart", action="store_true", help="begin anew where an earlier run was stopped"
-    )
-    output.add_argument(
-        "--progress",
-        action=argparse.BooleanOptionalAction,
-        help="a bar with frames per second (default: if stderr is a terminal)",
-    )
-    output.add_argument(
-        "-q", "--quiet", action="store_true", help="neither bar nor summary, errors only"
-    )
+    _add_output(parser)
     add_method(parser)
     add_network(parser)
     parser.set_defaults(run=run)
 
 
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("output").add_argument
+    output_help = (
+        "folder of the masks, made if necessary: palette PNGs of ids, named like the images, or "
+        "00000.png, 00001.png, ..."
+    )
+    add("-o", "--output", metavar="DIR", type=Path, required=True, help=output_help)
+    overlay_help = "write the video with coloured objects"
+    add("--overlay", metavar="FILE.mp4", type=Path, help=overlay_help)
+    add("--show-regions", action="store_true", help="draw the search regions in the overlay")
+    rle_help = "write COCO run lengths, one line per frame (needs pip install 'rmnet[coco]')"
+    add("--rle", metavar="FILE.json", type=Path, help=rle_help)
+    checkpoint_help = (
+        "how often to save the state to DIR/.rmnet-track, from which the same command resumes a "
+        "stopped run; takes at most a twentieth of the time (default: 10)"
+    )
+    add("--checkpoint", metavar="SECONDS|none", type=_seconds, default=10.0, help=checkpoint_help)
+    add("--restart", action="store_true", help="begin anew instead of resuming a stopped run")
+    progress_help = "show a bar with frames per second (default: if stderr is a terminal)"
+    add("--progress", action=argparse.BooleanOptionalAction, help=progress_help)
+    add("-q", "--quiet", action="store_true", help="print neither bar nor summary")
+
+
 def run(args: argparse.Namespace) -> int:
-    """Track; what is cheap to check is checked before the weights load."""
-    from rmnet.cli.track_checkpoint import Checkpoint
-    from rmnet.cli.track_identity import describe_track
-    from rmnet.cli.track_input import check_outputs, read_masks
-    from rmnet.cli.track_output import TrackOutput
-    from rmnet.errors import ConfigError
+    """Track; whatever is cheap to check is checked before the weights are loaded."""
+    from rmnet.cli.track_output import TrackOutput, check_outputs
+    from rmnet.cli.track_resume import Checkpoint
     from rmnet.io import open_frames
     from rmnet.tracking import segment_frames
 
     source = open_frames(args.video)
-    masks = read_masks([args.mask, *args.more_masks], args.object_ids)
+    masks = _read_masks(args)
     check_outputs(args)
     segmenter = load_segmenter(args)
-    flow = None if args.flow == "tiny" else args.flow
-    output = TrackOutput(
-        args.output,
-        names=source.names,
-        overlay=args.overlay,
-        frames_per_second=source.frames_per_second,
-        show_regions=args.show_regions,
-        rle=args.rle,
-    )
-    checkpoint = Checkpoint(
-        args.output,
-        describe_track(args, source, masks, segmenter),
-        frames=source.paths,
-        mask_path=output.mask_path,
-        others=[path for path in (args.overlay, args.rle) if path is not None],
-        seconds=args.checkpoint,
-    )
+    checkpoint = Checkpoint(args, source, segmenter)
     if args.restart:
         checkpoint.remove()
-    session = checkpoint.load(segmenter) or segmenter.start(
+    session = checkpoint.load() or segmenter.start(
         size=args.size,
         memory=memory_policy(args),
-        flow=flow,
+        flow=None if args.flow == "tiny" else args.flow,
         regional=args.regional,
         first_index=min(masks),
     )
-    if checkpoint.done and not args.quiet:
-        print(
-            f"rmnet: going on at frame {checkpoint.done}, where an earlier run saved its state; "
-            "--restart begins anew",
-            file=sys.stderr,
-        )
-    progress = sys.stderr.isatty() if args.progress is None else args.progress
-    passing: deque[Any] = deque()  # frames that were read and whose results are still to come
     failure: BaseException | None = None
     start = time.perf_counter()
-    with checkpoint:
-        with output:
+    with checkpoint.recording():
+        with ExitStack() as files:
+            output = TrackOutput(args, source, files)
+            past = checkpoint.results(output.mask_path)
+            for result in past if args.overlay is None else _with_frames(past, source):
+                output.write_past(result)
+            if checkpoint.done and not args.quiet:
+                resuming = f"rmnet: resuming at frame {checkpoint.done}; --restart begins anew"
+                print(resuming, file=sys.stderr)
+            progress = sys.stderr.isatty() if args.progress is None else args.progress
             results = segment_frames(
                 session,
-                _watch(source, passing, checkpoint, output),
+                source,
                 masks,
                 progress=progress and not args.quiet,
-                keep_probabilities=False,
                 on_bad_frame=args.on_bad_frame,
             )
             try:
                 with closing(results):
                     for result in results:
-                        output.write(passing.popleft(), result)
+                        output.write(result)
                         checkpoint.add(result, session)
             except BaseException as error:
                 if output.num_frames == 0:
                     raise
-                failure = error  # first the files are finished: what was tracked is worth keeping
+                failure = error  # raised once the files are finished: their contents are worth it
         if failure is None:
             checkpoint.remove()
     if not args.quiet:
-        summary = output.summary(time.perf_counter() - start, stopped=failure is not None)
-        print(summary + ("; the same command goes on" if checkpoint.is_saved else ""))
+        pace = (time.perf_counter() - start) / max(1, output.num_frames - checkpoint.done)
+        summary = output.summary(pace, stopped=failure is not None)
+        print(summary + ("; the same command resumes it" if checkpoint.is_saved() else ""))
     if failure is not None:
         raise failure
     if output.num_frames <= min(masks):
@@ -218,15 +166,41 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _with_frames(
+    results: Iterable[FrameSegmentation], source: FrameSource
+) -> Iterator[FrameSegmentation]:
+    """Yield results with their frames, from the first on, read once more."""
+    with closing(source.attempted()) as frames:
+        for result, (frame, _) in zip(results, frames, strict=False):
+            yield result if isinstance(frame, VideoError) else replace(result, frame=frame)
+
+
+def _read_masks(args: argparse.Namespace) -> dict[int, ObjectMasks]:
+    """Return all masks by frame, so that a bad one is refused before any work is done."""
+    from rmnet.io import parse_mask
+
+    masks: dict[int, ObjectMasks] = {}
+    for frame, path in (args.mask, *args.more_masks):
+        if frame in masks:
+            raise ConfigError(
+                f"frame {frame} has two masks; accepted: one per frame. "
+                f"Write --mask FRAME:{path} if it is of another frame"
+            )
+        size = next(iter(masks.values())).size if masks else None
+        ids = None if masks else args.object_ids  # --object-ids is about MASK
+        masks[frame] = parse_mask(path, size=size, object_ids=ids)
+    return masks
+
+
 def _frame_and_path(text: str) -> tuple[int, str]:
-    """`57:bike.png` or, for frame 0, `bike.png`."""
+    """Parse `57:bike.png` or, for frame 0, `bike.png`."""
     match = re.fullmatch(r"(\d+):(.+)", text)
     return (int(match[1]), match[2]) if match else (0, text)
 
 
 def _ids(text: str) -> list[int]:
     if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not ids with commas between, such as 1,3")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of ids such as 1,3")
     return [int(piece) for piece in text.split(",")]
 
 
@@ -234,23 +208,5 @@ def _seconds(text: str) -> float | None:
     if text == "none":
         return None
     if not re.fullmatch(r"\d+(\.\d*)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, nor none")
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of seconds nor none")
     return float(text)
-
-
-def _watch(
-    source: FrameSource, passing: deque[Any], checkpoint: Checkpoint, output: TrackOutput
-) -> FrameSource:
-    """The same source, whose frames also go to the output, or into `passing` until tracked."""
-
-    def read() -> Any:  # noqa: ANN401 pairs of frame and time, as the source's own
-        past = checkpoint.past()
-        with closing(source.attempted()) as frames:
-            for index, (frame, seconds) in enumerate(frames):
-                if index < checkpoint.done:
-                    output.write_past(frame, next(past))
-                else:
-                    passing.append(frame)
-                yield frame, seconds
-
-    return replace(source, read=read)

@@ -1,165 +1,118 @@
-"""What `rmnet track` writes: masks, overlay and run lengths, frame by frame."""
+"""What `rmnet track` writes: masks, overlay, run lengths, and a summary."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TextIO
 
-import numpy as np
-from numpy.typing import NDArray
+from rmnet.errors import ConfigError
+from rmnet.io import FrameSource, VideoWriter, frame_name, write_label_png, written_whole
+from rmnet.results import FrameSegmentation
 
-from rmnet.cli.rows_file import RowsFile
-from rmnet.errors import VideoError
-from rmnet.io import VideoWriter, make_folder, write_label_png
-from rmnet.results import DEFAULT_RATE
-
-if TYPE_CHECKING:
-    from rmnet.results import FrameSegmentation
-
-_LISTED = 4  # spans of frames named in the summary, an object
+_LISTED = 4  # spans of frames in a line of the summary
 
 
 class TrackOutput:
-    """Writes results as they come, and keeps count; a context manager, which closes the files.
+    """Writes results one by one into an existing folder.
 
-    Args:
-        directory: Of the masks; made if need be.
-        names: Of the masks without suffix, a frame each; None for 00000 and on.
-        overlay: Video to write, if any.
-        frames_per_second: Of the video, if known.
-        show_regions: Whether the overlay has the search regions.
-        rle: JSON file of COCO run lengths to write, if any.
+    `files` finishes overlay and run lengths, or discards them after an exception.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        names: Sequence[str] | None,
-        overlay: Path | None,
-        frames_per_second: float | None,
-        show_regions: bool,
-        rle: Path | None,
-    ) -> None:
-        self.num_frames = 0
-        self._num_past = 0  # of them, those of an earlier run
-        self._directory, self._names = directory, names
-        self._overlay, self._rle = overlay, rle
-        self._rate = frames_per_second or DEFAULT_RATE
-        self._show_regions = show_regions
-        self._video: VideoWriter | None = None
-        self._rle_file: RowsFile | None = None
+    def __init__(self, args: argparse.Namespace, source: FrameSource, files: ExitStack) -> None:
+        self.num_frames = 0  # those of an earlier run included
+        self._args, self._names = args, source.names
         self._ids: set[int] = set()
-        self._skipped: list[tuple[int, int]] = []  # first and last frame of spans
-        self._lost: dict[int, list[tuple[int, int]]] = {}  # id -> first and last frame of spans
-        self._files = ExitStack()
-
-    def __enter__(self) -> TrackOutput:
-        """Open the files."""
-        with ExitStack() as files:  # closes what is open, should the next not open
-            make_folder(self._directory)
-            if self._overlay is not None:
-                writer = VideoWriter(self._overlay, frames_per_second=self._rate)
-                self._video = files.enter_context(writer)
-            if self._rle is not None:
-                self._rle_file = files.enter_context(RowsFile(self._rle))
-            self._files = files.pop_all()
-        return self
+        self._notes: dict[str, list[list[int]]] = {}  # first and last frame of spans, by topic
+        self._video: VideoWriter | None = None
+        self._rows: TextIO | None = None
+        if args.overlay is not None:
+            rate = source.frames_per_second
+            self._video = files.enter_context(VideoWriter(args.overlay, frames_per_second=rate))
+        if args.rle is not None:
+            self._rows = files.enter_context(_json_list(args.rle))
 
     def mask_path(self, index: int) -> Path:
-        """The file of a frame's mask."""
-        return self._directory / f"{self._name(index)}.png"
+        """Return the file of a frame's mask."""
+        return self._args.output / f"{frame_name(index, self._names)}.png"
 
-    def write(self, frame: NDArray[np.uint8] | VideoError, result: FrameSegmentation) -> None:
-        """Write what was found in a frame (H, W, 3); of one that was skipped, an empty mask.
+    def write(self, result: FrameSegmentation) -> None:
+        """Write a result that holds its frame, unless that was skipped."""
+        ids = self._ids.union(result.object_ids)
+        write_label_png(self.mask_path(result.index), result.labels, object_ids=ids)
+        self.write_past(result)
 
-        The overlay has no such frame: the one before it is shown longer.
-        """
-        path = self.mask_path(result.index)
-        write_label_png(path, result.labels, object_ids=self._ids.union(result.object_ids))
-        self._add(frame, result)
-
-    def write_past(self, frame: NDArray[np.uint8] | VideoError, result: FrameSegmentation) -> None:
-        """Write again what an earlier run found in a frame, whose mask is there already."""
-        self._add(frame, result)
-        self._num_past += 1
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Finish the files."""
-        self._files.__exit__(kind, exception, traceback)
-
-    def summary(self, seconds: float, *, stopped: bool) -> str:
-        """One line: how much, how fast, where it is, and which objects were lost when.
-
-        Args:
-            seconds: That it took; frames of an earlier run count for nothing.
-            stopped: Whether it ended before the video did.
-        """
-        ids = ", ".join(map(str, sorted(self._ids)))
-        places = [f"masks in {self._directory}"]
-        places += [f"overlay in {self._overlay}"] if self._overlay is not None else []
-        places += [f"run lengths in {self._rle}"] if self._rle is not None else []
-        lost = [f"skipped, since not readable: {_spans(self._skipped)}"] if self._skipped else []
-        lost += [f"object {i} lost in {_spans(spans)}" for i, spans in sorted(self._lost.items())]
-        return (
-            f"{'stopped after ' if stopped else ''}{_count(self.num_frames, 'frame')}, "
-            f"{_count(len(self._ids), 'object')} ({ids or 'none'}), "
-            f"{seconds / max(1, self.num_frames - self._num_past):.3f} s a frame; "
-            f"{', '.join(places)}; "
-            f"{', '.join(lost) or 'none lost'}"
-        )
-
-    def _name(self, index: int) -> str:
-        return f"{index:05d}" if self._names is None else self._names[index]
-
-    def _add(self, frame: NDArray[np.uint8] | VideoError, result: FrameSegmentation) -> None:
-        """All but the mask."""
+    def write_past(self, result: FrameSegmentation) -> None:
+        """Write a result of an earlier run, whose mask is already there."""
+        index = result.index
         self._ids.update(result.object_ids)
-        if self._video is not None and not isinstance(frame, VideoError):
-            picture = result.overlay(frame, show_regions=self._show_regions)
+        if self._video is not None and result.frame is not None:  # else the last one stays longer
+            picture = result.overlay(show_regions=self._args.show_regions)
             self._video.write(picture, result.seconds)
-        if self._rle_file is not None:
-            row = {
-                "frame": result.index,
-                "name": self._name(result.index),
-                "seconds": result.seconds,
-                "objects": result.to_rle(),  # JSON makes the ids strings
-            }
+        if self._rows is not None:
+            row = {"frame": index, "name": frame_name(index, self._names)}
+            row |= {"seconds": result.seconds, "objects": result.to_rle()}
             row |= {} if result.skipped is None else {"skipped": result.skipped}
-            self._rle_file.write(row)
-        self._count(result)
-
-    def _count(self, result: FrameSegmentation) -> None:
+            self._rows.write(("\n" if self.num_frames == 0 else ",\n") + json.dumps(row))
         self.num_frames += 1
         if result.skipped is not None:
-            _extend(self._skipped, result.index)
+            self._note("skipped as unreadable", index)
         for object_id, status in zip(result.object_ids, result.status, strict=True):
             if status == "lost":
-                _extend(self._lost.setdefault(object_id, []), result.index)
+                self._note(f"object {object_id} lost", index)
+
+    def summary(self, seconds_a_frame: float, *, stopped: bool) -> str:
+        """Say in one line how much was done, how fast, where it is, and which objects were lost."""
+        ids = ", ".join(map(str, sorted(self._ids))) or "none"
+        counts = f"{_counted(self.num_frames, 'frame')}, {_counted(len(self._ids), 'object')}"
+        places = {"masks": self._args.output, "overlay": self._args.overlay}
+        places["run lengths"] = self._args.rle
+        parts = [f"{counts} ({ids}), {seconds_a_frame:.3f} s a frame"]
+        parts += [", ".join(f"{what} in {path}" for what, path in places.items() if path)]
+        parts += [f"{topic} in frames {_listed(spans)}" for topic, spans in self._notes.items()]
+        parts += [] if self._notes else ["none lost"]
+        return ("stopped after " if stopped else "") + "; ".join(parts)
+
+    def _note(self, topic: str, index: int) -> None:
+        """Add a frame to the spans of a topic."""
+        spans = self._notes.setdefault(topic, [])
+        if not spans or spans[-1][1] != index - 1:
+            spans.append([index, index])
+        spans[-1][1] = index
 
 
-def _extend(spans: list[tuple[int, int]], index: int) -> None:
-    """Add a frame to spans of frames, first and last of each."""
-    goes_on = bool(spans) and spans[-1][1] == index - 1
-    first = spans.pop()[0] if goes_on else index
-    spans.append((first, index))
+def check_outputs(args: argparse.Namespace) -> None:
+    """Refuse to overwrite the input: frames or masks may be PNGs of the same names."""
+    video = Path(args.video).expanduser()
+    masks = [Path(path) for _, path in (args.mask, *args.more_masks)]
+    folders = [video if video.exists() else video.parent, *(mask.parent for mask in masks)]
+    if args.output.resolve() in [folder.resolve() for folder in folders]:
+        raise ConfigError(
+            f"-o {str(args.output)!r} is the folder of the frames or of a mask, which could be "
+            "overwritten; accepted: another folder"
+        )
+    for option, path in (("--overlay", args.overlay), ("--rle", args.rle)):
+        if path is not None and path.resolve() in [given.resolve() for given in (video, *masks)]:
+            raise ConfigError(f"{option} {str(path)!r} is an input; accepted: another file")
 
 
-def _count(number: int, thing: str) -> str:
+@contextmanager
+def _json_list(path: Path) -> Iterator[TextIO]:
+    """Give the file of a list whose brackets are written here."""
+    with written_whole(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.write("[")
+        yield file
+        file.write("\n]\n")
+
+
+def _counted(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _spans(spans: list[tuple[int, int]]) -> str:
-    """Such as "frames 3-7, 9"."""
-    listed = [str(a) if a == b else f"{a}-{b}" for a, b in spans[:_LISTED]]
-    more = len(spans) - _LISTED
-    text = ", ".join(listed) + (f" and {_count(more, 'more span')}" if more > 0 else "")
-    return f"frame {text}" if len(spans) == 1 and spans[0][0] == spans[0][1] else f"frames {text}"
+def _listed(spans: list[list[int]]) -> str:
+    """Return such as "3-7, 9"."""
+    texts = [str(first) if first == last else f"{first}-{last}" for first, last in spans]
+    return ", ".join(texts[:_LISTED]) + (", ..." if len(texts) > _LISTED else "")
