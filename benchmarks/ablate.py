@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The paper's ablations with weights of one's own: each table beside the published one.
+"""Run the paper's ablations with any weights, and print each table beside the published one.
 
-    python benchmarks/ablate.py ROOT --table 5 6 7 --json ablations.json --plot ablations.png
+    python -m benchmarks.ablate ROOT --table 5 6 7 --json ablations.json --plot ablations.png
 
-ROOT is DAVIS 2017 as it is unpacked. Tables 5 to 7 are the paper's; `memory`, `regions` and `read`
-are further ones. What the JSON holds already is not run again, so an interrupted command goes on.
-A time is the median of a clip's steps, then the mean of the clips; with OMP_NUM_THREADS=1 on the
-CPU it is processor time, so that a machine may be shared.
+ROOT is the unpacked DAVIS 2017. Tables 5 to 7 are the paper's; `memory`, `regions`, `read` and
+`threshold` are further ones. Results in the JSON are not measured again, so an interrupted command
+resumes. Times are medians over the steps of a clip, then means over clips. On the CPU with
+OMP_NUM_THREADS=1 they are processor times, which other programs hardly affect.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import rmnet
-from ablation_plot import draw
-from ablation_runs import Ablations, Flow, Measured, Results
-from ablations import TABLES, Setting, Table
-from machine import describe_machine
-from rmnet.ablations.raft import raft_flow
+from benchmarks.ablation_plot import draw
+from benchmarks.ablation_runs import Ablations, Flow, Measured, Results
+from benchmarks.ablations import TABLES, Setting, Table
+from benchmarks.machine import describe_machine
+from rmnet.ablations import raft_flow
 from rmnet.evaluation import describe_network, open_davis
 from rmnet.weights import load_network
 
 
 def main() -> None:
-    """Run what is missing, and print every table."""
+    """Measure missing results, and print all tables."""
     given = parse_arguments()
     ablations = Ablations(
         load_network(given.weights),
@@ -69,33 +69,42 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("root", type=Path, help="holds JPEGImages, Annotations and ImageSets")
     parser.add_argument("--table", nargs="+", choices=[*TABLES], default=["5", "6", "7"])
     parser.add_argument("--weights", default="rmnet-small")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--size", type=int, help="px of the shorter side (default: the weights')")
-    parser.add_argument("--clips", nargs="+", help="default: all of DAVIS 2017 val")
-    parser.add_argument("--max-frames", type=int, help="of each clip, at least 3 (default: all)")
     parser.add_argument(
-        "--raft", help="file of torchvision's RAFT-large, or the name of weights it may download"
+        "--size", type=int, help="shorter side inside the network, px (default: the weights')"
+    )
+    parser.add_argument(
+        "--clips", nargs="+", help="names of clips (default: all of DAVIS 2017 val)"
+    )
+    parser.add_argument(
+        "--max-frames", type=int, help="frames of each clip to track, at least 3 (default: all)"
+    )
+    parser.add_argument(
+        "--raft",
+        help="file of torchvision's RAFT-large, or a name of its weights, which it downloads",
     )
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--plot", type=Path, help="a PNG of the tables; needs rmnet[plot]")
+    parser.add_argument("--plot", type=Path, help="PNG of the tables; needs rmnet[plot]")
     given = parser.parse_args()
     if given.max_frames is not None and given.max_frames < 3:
-        parser.error("--max-frames: at least 3, since the first and the last are not scored")
+        parser.error("--max-frames must be at least 3: the first and the last frame are not scored")
     return given
 
 
 def available_flows(raft: str | None, device: str) -> dict[str, Flow]:
-    """Flow functions to be had here, by the name the tables have for them."""
+    """Return the available flow functions, by their names in the tables."""
     flows = {}
     try:
-        import cv2  # noqa: PLC0415 optional
+        import cv2
 
-        from floors import dis_flow  # noqa: PLC0415 needs it
+        from benchmarks.floors import dis_flow
 
         flows["DIS"] = Flow(f"DIS, OpenCV {cv2.__version__}", dis_flow())
     except ImportError:
@@ -106,7 +115,7 @@ def available_flows(raft: str | None, device: str) -> dict[str, Flow]:
 
 
 def as_markdown(number: str, table: Table, rows: list[tuple[Setting, Any]]) -> str:
-    """The table, with the paper's numbers where it has any."""
+    """Format a table, with the paper's numbers where it has any."""
     is_published = number in ("5", "6", "7")
     # A region found by matching costs its time in the read.
     parts = [table.part, *(["read"] if table.part == "region" else []), "step"]

@@ -1,29 +1,29 @@
-"""A picture of ablations: a column a table, J&F above, milliseconds below."""
+"""Draws ablations: one column per table, J&F above, milliseconds below."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from ablations import TABLES, Setting
+from benchmarks.ablations import TABLES, Setting
 
 OURS, PAPER = "#1f77b4", "#b0b0b0"
 
 
 def draw(tables: dict[str, list[tuple[Setting, Any]]], path: Path, *, title: str) -> None:
-    """Draw rows as pairs of bars, ours and the paper's.
+    """Draw rows as pairs of bars, measured and published.
 
     Args:
-        tables: By name: rows of settings and what was measured, or a text instead of it.
-        path: Of the PNG.
-        title: For its top.
+        tables: Rows by table: a setting, and its measurements or why there are none.
+        path: PNG to write.
+        title: Title of the figure.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 optional
-    from matplotlib.figure import Figure  # noqa: PLC0415 optional
-    from matplotlib.patches import Patch  # noqa: PLC0415 optional
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     figure = Figure(figsize=(4.2 * len(tables), 6.2), layout="constrained")
     axes = figure.subplots(2, len(tables), squeeze=False)
@@ -63,8 +63,8 @@ def draw(tables: dict[str, list[tuple[Setting, Any]]], path: Path, *, title: str
     figure.savefig(path, dpi=80)
 
 
-def _bars(axis: Any, names: list[str], ours: list[Any], paper: list[Any], *, form: str) -> None:  # noqa: ANN401 matplotlib's
-    """Two horizontal bars a name, the first name on top; none where there is no number."""
+def _bars(axis: Any, names: list[str], ours: list[Any], paper: list[Any], *, form: str) -> None:  # noqa: ANN401
+    """Draw two horizontal bars per name, the first name on top, where there are numbers."""
     for values, offset, colour in ((ours, -0.2, OURS), (paper, 0.2, PAPER)):
         for row, value in enumerate(values):
             if value is not None:

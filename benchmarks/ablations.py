@@ -1,4 +1,4 @@
-"""What is switched off, or put in another's place: the paper's tables 5 to 7, and some of ours."""
+"""Settings of the ablations: the paper's tables 5 to 7, and further ones."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from rmnet.options import MemoryPolicy
+from rmnet import MemoryPolicy
 
 Part = Literal["read", "region", "flow", "step"]
 FlowName = Literal["TinyFlowNet", "RAFT", "DIS"]
 
 
 class Published(NamedTuple):
-    """A row of the paper: DAVIS 2017 val, ms on a V100; None where the table has no time.
+    """A row of the paper, on DAVIS 2017 val.
 
     Attributes:
-        jaccard: J mean.
-        contour: F mean.
-        average: Of both, as printed.
-        milliseconds: Of the part in question.
+        jaccard: Mean J.
+        contour: Mean F.
+        average: Mean of both, as printed.
+        milliseconds: Time of the part in question on a V100; None where the table has none.
     """
 
     jaccard: float
@@ -30,14 +30,14 @@ class Published(NamedTuple):
 
 @dataclass(frozen=True)
 class Setting:
-    """One row.
+    """One row of a table.
 
     Attributes:
-        name: Of the row.
-        fields: Of `RMNetSegmenter.with_config`.
-        memory: Which frames are remembered.
-        flow: What moves the masks, where `fields` ask for a flow; None if it is not to be had.
-        published: The paper's numbers, if it has them.
+        name: Name of the row.
+        fields: Arguments of `RMNetSegmenter.with_config`.
+        memory: Policy of the memory.
+        flow: Flow that moves the masks, where `fields` use one; None if it is not available.
+        published: The paper's numbers, if it has any.
     """
 
     name: str
@@ -48,14 +48,14 @@ class Setting:
 
 
 class Table(NamedTuple):
-    """Rows, and which part's time tells them apart."""
+    """Rows, and the part whose time distinguishes them."""
 
     title: str
     part: Part
     settings: tuple[Setting, ...]
 
 
-# The paper's query region is "warped"; a network whose own is another has a row of its own.
+# The paper's query region is "warped", whatever that of the network is.
 PAPER = {"search_region": "warped", "memory_region": "mask"}
 FLOW_BASED = Published(0.810, 0.860, 0.835)
 

@@ -1,9 +1,9 @@
-"""The released computation, done plainly, with the library's own modules and weights.
+"""A plain implementation of the released computation, with the library's modules and weights.
 
-What the library's speed is compared with: every object by itself (its warp, its memory encoding,
-its read, its decoding with skips of its own), dense attention over keys and values that a mask has
-zeroed, memory concatenated anew at every step, planes before channels, BatchNorm by itself. It
-gives the same numbers: tests/test_baseline.py compares it with the released code's.
+It is the reference for the speed of the library: each object has its own warp, memory encoding,
+read and decoding with its own skip features; attention is dense over masked keys and values; the
+memory is concatenated at every step; tensors are in NCHW order and BatchNorms are not folded. Its
+results equal those of the released code: see tests/benchmarks/test_baseline.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from read_variants import dense
+from benchmarks.read_variants import dense
 from rmnet.config import STRIDE, LostRegion
 from rmnet.geometry import (
     Padding,
@@ -30,19 +30,18 @@ from rmnet.geometry import (
     soft_aggregate,
     union_boxes,
 )
-from rmnet.network import RMNet
-from rmnet.network.encoders import Features
+from rmnet.network import Features, RMNet
 
 
 @dataclass(frozen=True, eq=False)
 class BaselineFrame:
-    """One frame's outputs.
+    """The result of one frame.
 
     Attributes:
         labels: (H, W) int32, the user's ids, 0 background.
         object_ids: N ids.
         boxes: (N, 4) int32 px, half-open around the object's pixels; zeros without any.
-        regions: (N, 4) int32 px, where the object was looked for; zeros on the first frame.
+        regions: (N, 4) int32 px, the searched regions; zeros on the first frame.
         probabilities: (N+1, H, W) float32, background first.
     """
 
@@ -62,7 +61,7 @@ class Remembered:
     boxes: Tensor
 
     def with_frame(self, frame: Remembered) -> Remembered:
-        """A copy with one more frame, last."""
+        """Return a copy with one more frame at the end."""
         return Remembered(
             torch.cat((self.key, frame.key), dim=2),
             torch.cat((self.value, frame.value), dim=2),
@@ -71,17 +70,17 @@ class Remembered:
 
 
 class BaselineSession:
-    """Follows the objects of a first mask through frames of the network's own size.
+    """Follows the objects of a first mask through frames at the size of the network.
 
-    Methods are the stages of a step. `probabilities` is what is known of the last frame.
+    Its methods are the stages of a step. `probabilities` (N+1, H, W) belong to the last frame.
     """
 
     def __init__(self, network: RMNet, *, every: int = 5) -> None:
-        """Take a copy of a network, as it was before any optimisation.
+        """Take a copy of a network that no segmenter has optimised.
 
         Args:
             network: The weights.
-            every: Frames between frames that stay in memory.
+            every: Frames from one memory frame to the next.
         """
         self.network = copy.deepcopy(network).to(memory_format=torch.contiguous_format).eval()
         self.config = network.config
@@ -100,7 +99,7 @@ class BaselineSession:
 
         Args:
             frame: (H, W, 3) uint8.
-            mask: Labels (H, W), with the first frame and no other.
+            mask: Labels (H, W), for the first frame only.
         """
         pixels = torch.from_numpy(np.array(frame)).permute(2, 0, 1).contiguous()
         if mask is not None:
@@ -132,7 +131,7 @@ class BaselineSession:
         return padding.remove(self.aggregate(torch.cat(objects))), regions
 
     def memorize(self, image: Tensor, masks: Tensor) -> Remembered:
-        """Encode the previous frame with each object's mask, and join it to the memory."""
+        """Encode the previous frame with the mask of each object, and add it to the memory."""
         encoder, keys, values = self.network.memory_encoder, [], []
         boxes = pixel_to_cell_boxes(self._boxes(masks, self.config.lost_memory_region))
         if self.config.memory_threshold is not None:
@@ -154,7 +153,7 @@ class BaselineSession:
         return memory
 
     def search(self, image: Tensor, previous: Tensor, masks: Tensor) -> Tensor:
-        """Where each object is looked for: around its mask, moved along the flow."""
+        """Return the boxes to search: around each mask, moved along the flow."""
         flow = self.network.flow(image, previous)
         moved = torch.cat([backward_warp(mask[None, None], flow)[0] for mask in masks])
         boxes = self._boxes(moved, "frame")
@@ -163,20 +162,20 @@ class BaselineSession:
         return boxes
 
     def encode_query(self, image: Tensor) -> tuple[Features, Tensor, Tensor]:
-        """Features of the frame, its key and its value."""
+        """Return features, key and value of the frame."""
         features = self.network.query_encoder(image)
         return features, *self.network.query_head(features.f16)
 
     def read(self, key: Tensor, memory: Remembered, query_boxes: Tensor, j: int) -> Tensor:
-        """What the memory says of object j: (1, cv, h, w)."""
+        """Read the memory of object j: (1, cv, h, w)."""
         h, w = key.shape[2:]
         memory_keys, memory_values = memory.key[j], memory.value[j]
         if self.config.read == "excluded":
-            last = [x.movedim(0, -1)[None] for x in (memory_keys, memory_values)]
-            # `dense` divides by sqrt(ck); a network with another scale is made up for.
+            keys, values = (x.movedim(0, -1)[None] for x in (memory_keys, memory_values))
+            # `dense` divides by sqrt(ck); the factor corrects for a network with another scale.
             query = key.movedim(1, -1) * (self.config.score_scale * self.config.key_width**0.5)
-            read = dense(query, *last, query_boxes[j : j + 1], memory.boxes[j : j + 1])
-            return read.nan_to_num().movedim(-1, 1)  # an empty memory region says nothing
+            read = dense(query, keys, values, query_boxes[j : j + 1], memory.boxes[j : j + 1])
+            return read.nan_to_num().movedim(-1, 1)  # an empty memory region reads 0
         inside = cells_in_boxes(memory.boxes[j], h, w).flatten()
         keys = memory_keys.flatten(1) * inside
         values = memory_values.flatten(1) * inside
@@ -185,20 +184,21 @@ class BaselineSession:
         return (values @ scores.softmax(dim=0)).view(1, -1, h, w)
 
     def decode(self, readout: Tensor, value: Tensor, features: Features, box: Tensor) -> Tensor:
-        """One object on the padded frame, against background: (1, H, W)."""
+        """Decode one object against background, on the padded frame: (1, H, W)."""
         decoder = self.network.decoder
         region = cells_in_boxes(box, *value.shape[2:])
         joined = torch.cat((readout, value * region), dim=1)
-        logits = decoder(joined, *decoder.skips(features.f8, features.f4))
+        skip8, skip4 = decoder.skips(features.f8, features.f4)
+        logits = decoder(joined, skip8, skip4)
         logits = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
         return logits.softmax(dim=1)[:, 1]
 
     def aggregate(self, objects: Tensor) -> Tensor:
-        """Probabilities (N+1, H, W) of objects that were decoded apart."""
+        """Combine separately decoded objects into probabilities (N+1, H, W)."""
         return soft_aggregate(objects[None])[0].softmax(dim=0)
 
     def label(self, probabilities: Tensor) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Labels, and the box of each object's pixels."""
+        """Return labels, and the box of the pixels of each object."""
         channel = probabilities.argmax(dim=0)
         inside = torch.stack([channel == j for j in range(1, len(probabilities))])
         boxes = mask_boxes(inside, threshold=1, min_pixels=1, margin=0, lost="empty")

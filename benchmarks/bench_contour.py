@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""F of 480p frames against other ways to compute it, interleaved; medians and ratios.
+"""Time the contour accuracy F of 480p frames against other ways to compute it.
 
-    OMP_NUM_THREADS=1 python benchmarks/bench_contour.py --json contour.json
+    OMP_NUM_THREADS=1 python -m benchmarks.bench_contour --json contour.json
 
-Variants: `library`, what rmnet.metrics.measures does (byte shifts over the rectangle of both contours);
-`opencv`, contours of the whole frame dilated by a disk (pip install opencv-python-headless);
-`points`, every contour pixel looks up the disk around it, near ones first; `integers`, the rows of
-the rectangle as one long Python integer, dilated by bit shifts. Each in turn scores the frames of
-a short clip of one object, which covers the given share of the frame.
+Variants: `library`, byte shifts over the rectangle of both contours; `opencv`, contours of the
+whole frame dilated by a disk; `points`, every contour pixel looks up the disk around it, near
+pixels first; `integers`, the rows of the rectangle as one long Python integer, dilated by bit shifts. The
+variants take turns at scoring a short clip of one object that covers the given share of the frame;
+medians and ratios are printed. Needs rmnet[benchmarks].
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from machine import describe_machine
+from benchmarks.machine import describe_machine
 from rmnet.metrics import contour_accuracy
 
 Mask = NDArray[np.bool_]
@@ -34,8 +34,10 @@ RADIUS = 8  # px, ceil(0.008 of the diagonal)
 
 
 def main() -> None:
-    """Print a row a case."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Print one row per case."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--shares", nargs="*", type=float, default=[0.01, 0.03, 0.06, 0.12, 0.25])
     parser.add_argument("--errors", nargs="*", type=float, default=[0.02, 0.2])
@@ -47,13 +49,16 @@ def main() -> None:
     for share in arguments.shares:
         for error in arguments.errors:
             pair = blob(share, wobble=error), blob(share, wobble=0.0)
-            clip = [tuple(np.roll(mask, 5 * t, axis=1) for mask in pair) for t in range(NUM_FRAMES)]
+            clip = [
+                (np.roll(pair[0], 5 * t, axis=1), np.roll(pair[1], 5 * t, axis=1))
+                for t in range(NUM_FRAMES)
+            ]
             times = measure(clip, arguments.repeats)
             score = library(*pair)
             rows.append({"share": share, "F": score, "ms": times})
             cells = "".join(f"{t:>10.3f}" for t in times.values())
             print(f"{share:>6.2f}{score:>7.3f}               {cells}   {times_library(times)}")
-    total = {name: sum(row["ms"][name] for row in rows) for name in VARIANTS}
+    total: dict[str, float] = {name: sum(row["ms"][name] for row in rows) for name in VARIANTS}
     print(f"all cases: {times_library(total)}")
     if arguments.json:
         arguments.json.write_text(
@@ -71,7 +76,7 @@ def main() -> None:
 
 
 def blob(share: float, *, wobble: float) -> Mask:
-    """A lobed object that covers about `share` of the frame; `wobble` of its radius is noise."""
+    """Draw a lobed object on about `share` of the frame, with ripples of `wobble` of its radius."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     y, x = y - 0.48 * SIZE[0], x - 0.53 * SIZE[1] - 20 * wobble
     angle = np.arctan2(y, x)
@@ -81,7 +86,7 @@ def blob(share: float, *, wobble: float) -> Mask:
 
 
 def measure(clip: list[tuple[Mask, Mask]], repeats: int) -> dict[str, float]:
-    """Median milliseconds a frame of each variant, in turns."""
+    """Return the median time of each variant, ms per frame, taken in turns."""
     for name, variant in VARIANTS.items():  # also the warm-up
         if abs(variant(*clip[0]) - library(*clip[0])) > 1e-9:
             raise SystemExit(f"{name} computes something else")
@@ -96,18 +101,18 @@ def measure(clip: list[tuple[Mask, Mask]], repeats: int) -> dict[str, float]:
 
 
 def times_library(times: dict[str, float]) -> str:
-    """How much longer the others take."""
+    """Say how many times longer than the library the others take."""
     others = (name for name in times if name != "library")
     return ", ".join(f"{name} {times[name] / times['library']:.1f}x" for name in others)
 
 
 def library(prediction: Mask, truth: Mask) -> float:
-    """What the library does."""
+    """Call the library."""
     return contour_accuracy(prediction, truth)
 
 
 def opencv(prediction: Mask, truth: Mask) -> float:
-    """Both contours of the whole frame, dilated by a disk."""
+    """Dilate both contours of the whole frame by a disk."""
     predicted, true = contour(prediction), contour(truth)
     kernel = disk().astype(np.uint8)
     near_predicted = cv2.dilate(predicted.view(np.uint8), kernel).view(bool)
@@ -116,7 +121,7 @@ def opencv(prediction: Mask, truth: Mask) -> float:
 
 
 def points(prediction: Mask, truth: Mask) -> float:
-    """Every contour pixel looks up the disk around it."""
+    """Look up the disk around every contour pixel."""
     predicted, true = (np.pad(contour(mask), RADIUS) for mask in crop_to_both(prediction, truth))
     y, x = np.nonzero(disk())
     y, x = y - RADIUS, x - RADIUS
@@ -135,7 +140,7 @@ def points(prediction: Mask, truth: Mask) -> float:
 
 
 def integers(prediction: Mask, truth: Mask) -> float:
-    """Rows as one long integer, dilated by bit shifts."""
+    """Dilate all rows as one long integer, by bit shifts."""
     predicted, true = (contour(mask) for mask in crop_to_both(prediction, truth))
     stride = -(-(true.shape[1] + RADIUS) // 8) * 8
 
@@ -159,7 +164,7 @@ def integers(prediction: Mask, truth: Mask) -> float:
 
 
 def contour(mask: Mask) -> Mask:
-    """Pixels that differ from their right, lower or lower right neighbour."""
+    """Mark pixels that differ from their right, lower or lower right neighbour."""
     found = np.zeros(mask.shape, bool)
     found[:, :-1] |= mask[:, :-1] ^ mask[:, 1:]
     found[:-1] |= mask[:-1] ^ mask[1:]
@@ -168,13 +173,13 @@ def contour(mask: Mask) -> Mask:
 
 
 def disk() -> Mask:
-    """Offsets within the radius."""
+    """Return a mask of the offsets within the radius."""
     y, x = np.ogrid[-RADIUS : RADIUS + 1, -RADIUS : RADIUS + 1]
     return x * x + y * y <= RADIUS * RADIUS
 
 
 def crop_to_both(prediction: Mask, truth: Mask) -> tuple[Mask, Mask]:
-    """The rectangle of both masks and 1 px around."""
+    """Crop both masks to their common rectangle and 1 px around."""
     either = prediction | truth
     y, x = (np.flatnonzero(either.any(axis=axis)) for axis in (1, 0))
     box = slice(max(y[0] - 1, 0), y[-1] + 2), slice(max(x[0] - 1, 0), x[-1] + 2)
@@ -182,12 +187,12 @@ def crop_to_both(prediction: Mask, truth: Mask) -> tuple[Mask, Mask]:
 
 
 def f_of(*maps: Mask) -> float:
-    """F of four maps, of which the pixels are counted."""
+    """Compute F from four maps."""
     return f_score(*(int(np.count_nonzero(pixels)) for pixels in maps))
 
 
 def f_score(predicted_near: int, predicted: int, true_near: int, true: int) -> float:
-    """The harmonic mean of precision and recall."""
+    """Return the harmonic mean of precision and recall."""
     precision, recall = predicted_near / predicted, true_near / true
     return 2 * precision * recall / (precision + recall)
 

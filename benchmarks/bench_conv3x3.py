@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""The native 3x3 convolution against PyTorch's, interleaved; medians and ratios.
+"""Time the native 3x3 convolution against PyTorch's, in turns; medians and ratios.
 
-    python benchmarks/bench_conv3x3.py --threads 1 2 --json conv3x3.json
-    python benchmarks/bench_conv3x3.py --threads 1 --clock processor --layers widths
+    python -m benchmarks.bench_conv3x3 --threads 1 2 --json conv3x3.json
+    python -m benchmarks.bench_conv3x3 --threads 1 --clock processor --layers widths
 
 `block` is the second half of a residual block, x + conv(relu(h)) + bias: one call of the operator,
-F.conv2d with relu and a sum as the library has it otherwise. `conv` is the convolution with its
-bias alone. GMAC/s count multiply-adds of the definition; `of sgemm` counts what Winograd multiplies,
-against torch's own product of two 1536 x 1536 matrices in the same rounds.
+against F.conv2d with a ReLU and a sum. `conv` is the convolution and its bias. GMAC/s count the
+multiply-adds of the definition; `of sgemm` counts the multiplications of Winograd's algorithm,
+relative to torch's product of two 1536 x 1536 matrices in the same rounds.
 
-`--clock processor` counts the time of this thread on its processor, for one thread on a machine
-that others use too; the caches and the memory are shared all the same.
+`--clock processor` measures the processor time of a single thread, for machines that other programs
+use too. They still share the caches and the memory.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from machine import describe_machine
-from rmnet.ops import conv3x3
-from rmnet.ops.extension import instruction_set, problem
+from benchmarks.machine import describe_machine
+from rmnet.ops import BINARIES, conv3x3
 
 GEMM = 1536
 SECONDS_A_CASE = 4.0
@@ -61,7 +61,7 @@ LAYERS = {
 
 
 def main() -> None:
-    """Print a row a case."""
+    """Print one row per case."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -71,12 +71,12 @@ def main() -> None:
     )
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--instruction-set", default="best")
-    parser.add_argument("--repeats", type=int, help="rounds (default: about 4 s a case)")
+    parser.add_argument("--repeats", type=int, help="rounds (default: about 4 s per case)")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    missing = problem("cpu")
-    if missing:
-        raise SystemExit(f"no native op: {missing}")
+    binary = BINARIES[0]  # the CPU's
+    if binary.problem is not None:
+        raise SystemExit(f"no native op: {binary.name} {binary.problem}")
     if given.clock == "processor" and given.threads != [1]:
         raise SystemExit("--clock processor counts one thread; use --threads 1")
     rows = []
@@ -93,7 +93,7 @@ def main() -> None:
     if given.json:
         report = {
             **describe_machine(),
-            "instruction set": instruction_set(),
+            "instruction set": binary.facts.get("instruction set"),
             "asked for": given.instruction_set,
             "clock": given.clock,
         }
@@ -102,8 +102,8 @@ def main() -> None:
 
 def measure(
     given: argparse.Namespace, channels: int, out_channels: int, height: int, width: int
-) -> dict[str, object]:
-    """Median milliseconds of each way, taken in turns, ratios and rates."""
+) -> dict[str, Any]:
+    """Return median milliseconds of each variant, taken in turns, ratios and rates."""
     g = torch.Generator().manual_seed(0)
     x, residual = (
         torch.randn((1, size, height, width), generator=g).contiguous(
@@ -125,7 +125,7 @@ def measure(
     }
     for ours, theirs in (("conv", "conv2d"), ("block", "block2d")):  # also the warm-up
         if not torch.allclose(calls[ours](), calls[theirs](), atol=1e-4):
-            raise SystemExit(f"{ours} computes something else than {theirs}")
+            raise SystemExit(f"{ours} and {theirs} disagree")
     clock = CLOCKS[given.clock]
     one_round = sum(seconds(call, clock) for call in calls.values())
     repeats = given.repeats or max(5, min(200, int(SECONDS_A_CASE / one_round)))
@@ -147,14 +147,14 @@ def measure(
 
 
 def seconds(call: Callable[[], Tensor], clock: Callable[[], float]) -> float:
-    """Time of one call."""
+    """Time one call, s."""
     start = clock()
     call()
     return clock() - start
 
 
-def format_row(row: dict[str, object]) -> str:
-    """A line of the table."""
+def format_row(row: dict[str, Any]) -> str:
+    """Format a row of the table."""
     channels, out_channels, height, width = row["layer"]
     ms = row["ms"]
     layer = f"{channels}->{out_channels} at {height}x{width}"

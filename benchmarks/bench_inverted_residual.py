@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Native inverted residual blocks against PyTorch's convolutions, interleaved.
+"""Time native inverted residual blocks against PyTorch's convolutions, in turns.
 
-    python benchmarks/bench_inverted_residual.py --threads 1 2 --json inverted_residual.json
-    python benchmarks/bench_inverted_residual.py --instruction-sets avx512 avx2 portable
+    python -m benchmarks.bench_inverted_residual --threads 1 2 --json inverted_residual.json
+    python -m benchmarks.bench_inverted_residual --instruction-sets avx512 avx2 portable
 
 The blocks are those of EfficientNet-Lite0 down to stride 16, for a frame of 480 x 864; `chain` is
-all eleven, one after another. PyTorch has BatchNorm folded too: F.conv2d on channels-last tensors
-and weights, ReLU6 and the sum in place. Times are medians of rounds that take every way in turn,
-each after a call that is not timed, and the least. With one thread they are the processor time of that thread, for machines that others
-use too, and `wall` is noted as well; with more threads they are wall time.
+all eleven in sequence. PyTorch has folded BatchNorms too: F.conv2d on channels-last tensors and
+weights, with ReLU6 and the sum in place. Each round calls every variant, first without timing it.
+Times are the median and the least of the rounds: processor time for one thread, which other
+programs hardly affect, and wall-clock time for more threads. The JSON always holds the latter too.
 
-GMAC/s count multiply-adds. `of sgemm` is that rate against torch's own product of two 1536 x 1536
-matrices, `of copy` the bytes of input and output a second against those of copying 64 MB, both in
-the same rounds.
+GMAC/s count multiply-adds. `of sgemm` is that rate relative to torch's product of two 1536 x 1536
+matrices, `of copy` the bytes of input and output per second relative to copying 64 MB, both in the
+same rounds.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from machine import describe_machine
-from rmnet.ops import PackedBlock, inverted_residual, pack
-from rmnet.ops.extension import instruction_set, problem
+from benchmarks.machine import describe_machine
+from rmnet.ops import BINARIES, PackedBlock, inverted_residual, pack
 
 GEMM = 1536
 COPIED = 16 << 20  # floats
@@ -52,7 +52,7 @@ BLOCKS = {
 
 
 class Case:
-    """A block with random weights, computed in two ways."""
+    """A block with random weights, for both variants."""
 
     def __init__(
         self, expansion: int, channels: int, out_channels: int, kernel: int, stride: int,
@@ -76,7 +76,7 @@ class Case:
         )
         x = torch.randn((1, channels, height, width), generator=g)
         self.x = x.contiguous(memory_format=torch.channels_last)
-        shape = self.block.output_shape(self.x)
+        shape = self.block.output_shape(self.x.shape)
         self.out = torch.empty(shape, memory_format=torch.channels_last)
         wide, narrow = height * width, shape[2] * shape[3]
         self.products = narrow * expanded * (kernel**2 + out_channels)
@@ -84,13 +84,13 @@ class Case:
         self.moved = 4 * (self.x.numel() + self.out.numel())
 
     def native(self, x: Tensor, scratch: Tensor, instruction_set: str) -> Tensor:
-        """By the operator, without allocating memory."""
+        """Call the operator, without allocating memory."""
         return inverted_residual(
             x, self.block, out=self.out, scratch=scratch, instruction_set=instruction_set
         )
 
     def pytorch(self, x: Tensor) -> Tensor:
-        """By PyTorch."""
+        """Compute the block with PyTorch."""
         y = x if self.expand is None else F.relu6(F.conv2d(x, *self.expand), inplace=True)
         kernel, stride, groups = self.block.kernel, self.block.stride, self.block.expanded
         y = F.conv2d(y, *self.depthwise, stride, kernel // 2, groups=groups)
@@ -99,18 +99,18 @@ class Case:
 
 
 def main() -> None:
-    """Print a row a case."""
+    """Print the rows of each case."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--instruction-sets", nargs="*", default=["best"])
-    parser.add_argument("--repeats", type=int, help="rounds (default: about 4 s a case)")
+    parser.add_argument("--repeats", type=int, help="rounds (default: about 4 s per case)")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    missing = problem("cpu")
-    if missing:
-        raise SystemExit(f"no native op: {missing}")
+    binary = BINARIES[0]  # the CPU's
+    if binary.problem is not None:
+        raise SystemExit(f"no native op: {binary.name} {binary.problem}")
     cases = {kind: Case(*kind) for kind in BLOCKS}
     chain = [Case(*kind) for kind, times in BLOCKS.items() for _ in range(times)]
     rows = []
@@ -131,14 +131,14 @@ def main() -> None:
     if given.json:
         report = {
             **describe_machine(),
-            "instruction set": instruction_set(),
+            "instruction set": binary.facts.get("instruction set"),
             "clock": {"1 thread": "processor", "more threads": "wall"},
         }
         given.json.write_text(json.dumps({**report, "rows": rows}, indent=1) + "\n")
 
 
-def measure(given: argparse.Namespace, cases: list[Case], threads: int) -> dict[str, object]:
-    """Milliseconds of each way, taken in turns, and rates of the native ones."""
+def measure(given: argparse.Namespace, cases: list[Case], threads: int) -> dict[str, Any]:
+    """Return milliseconds of each variant, taken in turns, and rates of the native ones."""
     scratch = torch.empty(SCRATCH)
     source, target = torch.zeros(COPIED), torch.empty(COPIED)
     square = torch.randn((GEMM, GEMM))
@@ -162,7 +162,7 @@ def measure(given: argparse.Namespace, cases: list[Case], threads: int) -> dict[
     want = pytorch()
     for name in given.instruction_sets:  # also the warm-up
         if (ways[name]() - want).abs().max() > 1e-4 * want.abs().max():
-            raise SystemExit(f"{name} computes something else than PyTorch")
+            raise SystemExit(f"{name} and PyTorch disagree")
     limits = {"sgemm": lambda: square @ square, "copy": lambda: target.copy_(source)}
     calls = {**ways, **limits}
     one_round = sum(clocks(call)[0] for call in calls.values())
@@ -170,7 +170,7 @@ def measure(given: argparse.Namespace, cases: list[Case], threads: int) -> dict[
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
-            call()  # leaves in the caches what the next one reads
+            call()  # warms the caches for the next call
             times[name].append(clocks(call))
     walls = {name: [wall for wall, _ in values] for name, values in times.items()}
     chosen = walls
@@ -198,14 +198,14 @@ def measure(given: argparse.Namespace, cases: list[Case], threads: int) -> dict[
 
 
 def clocks(call: Callable[[], Tensor]) -> tuple[float, float]:
-    """Seconds of one call: on the wall, and of this thread on its processor."""
+    """Return wall-clock and processor time of one call, s."""
     wall, processor = time.perf_counter(), time.thread_time()
     call()
     return time.perf_counter() - wall, time.thread_time() - processor
 
 
-def format_row(row: dict[str, object]) -> list[str]:
-    """A line of the table for each way but PyTorch's."""
+def format_row(row: dict[str, Any]) -> list[str]:
+    """Format one row for each native variant."""
     block = "chain of eleven"
     if row["block"] != "chain":
         expansion, channels, out_channels, kernel, stride, height, width = row["block"]

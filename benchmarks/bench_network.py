@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Milliseconds of each part of the network, by memory layout, interleaved; medians.
+"""Time each part of the network by memory layout, in turns; medians.
 
-    python benchmarks/bench_network.py --threads 2 --json network.json
+    python -m benchmarks.bench_network --threads 2 --json network.json
 
 Layouts: `nchw`, torch's default; `nhwc`, channels last, which the segmenter uses. Weights are
-random: only the configuration matters to the time.
+random: the time depends on the configuration only.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ PARTS = ("flow", "memory", "query", "decode")
 
 
 def main() -> None:
-    """Print a row a case and layout."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Print one row per case and layout."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", choices=("rmnet-small", "released"), default="rmnet-small")
     parser.add_argument("--sizes", nargs="*", default=["240x432", "480x864"])
     parser.add_argument("--objects", nargs="*", type=int, default=[1, 3])
@@ -68,7 +70,7 @@ def main() -> None:
 def measure(
     networks: dict[str, RMNet], image: Tensor, masks: Tensor, repeats: int
 ) -> dict[str, dict[str, float]]:
-    """Median ms of each part and layout, in turns; the first round warms up."""
+    """Return median ms of each part and layout, taken in turns after a warm-up round."""
     samples = {name: {part: [] for part in PARTS} for name in networks}
     for _ in range(repeats + 1):
         for name, network in networks.items():
@@ -82,7 +84,7 @@ def measure(
 
 
 def run_once(network: RMNet, image: Tensor, masks: Tensor) -> dict[str, float]:
-    """Seconds of each part of one frame, without the read."""
+    """Return the time of each part of one frame but the read, s."""
     height, width = image.shape[2] // 16, image.shape[3] // 16
     boxes = torch.tensor([[0, 0, width, height]] * masks.shape[1])
     marks = [time.perf_counter()]

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The regional read against other ways to compute the same, interleaved; medians and ratios.
+"""Time the regional read against other implementations, in turns; medians and ratios.
 
-    python benchmarks/bench_regional_read.py --threads 1 2 --json read.json
-    python benchmarks/bench_regional_read.py --device cuda --dtype bfloat16 --objects 1 3 5
+    python -m benchmarks.bench_regional_read --threads 1 2 --json read.json
+    python -m benchmarks.bench_regional_read --device cuda --dtype bfloat16 --objects 1 3 5
 
-`native` is the operator, `pytorch` the library without it; the rest is in read_variants.py.
-GF/s count the products only; `of sgemm` is against torch's own product of two 1536 x 1536
-matrices in the same rounds. `--memory` prints what a call takes beyond its arguments.
+`native` is the operator, `pytorch` the library without it; the others are in read_variants.py.
+GF/s count the matrix products only; `of sgemm` is relative to torch's product of two 1536 x 1536
+matrices in the same rounds. `--memory` prints the memory that a call takes beyond its arguments.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from machine import describe_machine
-from read_variants import crop, crop_sdpa, crop_sdpa_heads, dense
-from rmnet.ops.regional_read_native import obstacle, regional_read_native
-from rmnet.ops.regional_read_pytorch import regional_read_pytorch
+from benchmarks.machine import describe_machine
+from benchmarks.read_variants import crop, crop_sdpa, crop_sdpa_heads, dense
+from rmnet.ops import regional_read_native, regional_read_obstacle, regional_read_pytorch
 
 SIZES = {"paper": (30, 54, 128, 512), "small": (30, 54, 64, 192)}  # h, w, ck, cv
 GEMM = 1536
@@ -50,7 +49,7 @@ VARIANTS: dict[str, Callable[..., Tensor]] = {
 
 
 def main() -> None:
-    """Print a row a case."""
+    """Print one row per case."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -62,11 +61,11 @@ def main() -> None:
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
-    parser.add_argument("--memory", action="store_true", help="peak MB of each variant, not times")
-    parser.add_argument("--repeats", type=int, help="rounds (default: about 6 s a case)")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory instead of time")
+    parser.add_argument("--repeats", type=int, help="rounds (default: about 6 s per case)")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    in_the_way = obstacle(
+    in_the_way = regional_read_obstacle(
         torch.device(given.device), getattr(torch, given.dtype), *SIZES[given.size][2:]
     )
     if "native" in given.variants and in_the_way:
@@ -100,7 +99,7 @@ def time_rows(given: argparse.Namespace) -> list[dict[str, object]]:
 
 
 def make_inputs(given: argparse.Namespace, frames: int, n: int, share: float) -> list[Tensor]:
-    """Random keys and values, and boxes of about `share` of the grid, a different place each."""
+    """Make random keys and values, and boxes of about `share` of the grid in random places."""
     h, w, ck, cv = SIZES[given.size]
     g = torch.Generator().manual_seed(0)
     bh, bw = max(1, round(h * share**0.5)), max(1, round(w * share**0.5))
@@ -119,13 +118,15 @@ def make_inputs(given: argparse.Namespace, frames: int, n: int, share: float) ->
 
 
 def measure(given: argparse.Namespace, inputs: list[Tensor]) -> dict[str, object]:
-    """Median milliseconds of each variant, taken in turns, and rates of the first."""
-    calls = {name: functools.partial(VARIANTS[name], *inputs) for name in given.variants}
+    """Return median milliseconds of each variant, taken in turns, and rates of the first."""
+    calls: dict[str, Callable[[], Tensor]] = {
+        name: functools.partial(VARIANTS[name], *inputs) for name in given.variants
+    }
     want = calls[given.variants[0]]().float()
     tolerance = 1e-4 if given.dtype == "float32" else 2e-2
     for name, call in calls.items():  # also the warm-up
         if not torch.allclose(call().float(), want, atol=tolerance):
-            raise SystemExit(f"{name} computes something else")
+            raise SystemExit(f"{name} disagrees with {given.variants[0]}")
     square = torch.randn((GEMM, GEMM), device=given.device, dtype=inputs[1].dtype)
     calls["sgemm"] = lambda: square @ square
     one_round = sum(seconds(call, given.device) for call in calls.values())
@@ -146,7 +147,7 @@ def measure(given: argparse.Namespace, inputs: list[Tensor]) -> dict[str, object
 
 
 def seconds(call: Callable[[], object], device: str) -> float:
-    """Time of one call, to its end."""
+    """Time one call until the device is done, s."""
     if device != "cpu":
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -157,7 +158,7 @@ def seconds(call: Callable[[], object], device: str) -> float:
 
 
 def multiply_adds(inputs: list[Tensor]) -> int:
-    """Of both products, over the cells inside the boxes."""
+    """Count the multiply-adds of both products over the cells inside the boxes."""
     query_key, _, memory_value, query_boxes, memory_boxes = inputs
     queries, cells = (
         ((b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])).long()
@@ -167,16 +168,16 @@ def multiply_adds(inputs: list[Tensor]) -> int:
 
 
 def memory_rows(given: argparse.Namespace) -> list[dict[str, object]]:
-    """Peak memory of one call of each variant, each in a process of its own (Linux)."""
+    """Measure the peak memory of each variant in a process of its own (Linux only)."""
     rows = []
     for frames in given.frames:
         for share in given.shares:
             for variant in given.variants:
                 code = (
-                    f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-                    f"import bench_regional_read as b; b.print_peak({variant!r}, {given.size!r}, "
-                    f"{frames}, {share}, {max(given.threads)}, {given.dtype!r})"
-                )  # fmt: skip
+                    "from benchmarks.bench_regional_read import print_peak\n"
+                    f"print_peak({variant!r}, {given.size!r}, {frames}, {share}, "
+                    f"{max(given.threads)}, {given.dtype!r})"
+                )
                 found = subprocess.run(
                     [sys.executable, "-c", code], capture_output=True, text=True, check=True
                 )
@@ -191,13 +192,13 @@ def memory_rows(given: argparse.Namespace) -> list[dict[str, object]]:
 def print_peak(
     variant: str, size: str, frames: int, share: float, threads: int, dtype: str
 ) -> None:
-    """Print the MB by which the second call raises this process's peak, its result included."""
+    """Print by how many MB the second call raises the peak of this process, result included."""
     torch.set_num_threads(threads)
     options = argparse.Namespace(size=size, device="cpu", dtype=dtype)
     small = make_inputs(options, 1, 1, 0.05)
     VARIANTS[variant](*small)  # loads code, starts threads
     inputs = make_inputs(options, frames, 1, share)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _status("VmRSS")
     VARIANTS[variant](*inputs)
     print((_status("VmHWM") - before) / 1024)

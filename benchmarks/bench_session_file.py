@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What it costs to save and to load a session whose memory is full.
+"""Time saving and loading of a session whose memory is full.
 
-    python benchmarks/bench_session_file.py --json benchmarks/results/session_file.json
+    python -m benchmarks.bench_session_file --json benchmarks/results/session_file.json
 
-Frames of the demo at 480x854, every one remembered; medians of ten.
+The frames are those of the demo at 480x854, all of them remembered. Times are medians of ten.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from machine import describe_machine
+from benchmarks.machine import describe_machine
 from rmnet import MemoryPolicy, RMNetSegmenter
 from rmnet.demo import make_clip
 
@@ -24,7 +24,7 @@ REPEATS = 10
 
 
 def median_ms(call: Callable[[], object]) -> float:
-    """Of ten calls."""
+    """Return the median time of ten calls, ms."""
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()
@@ -34,7 +34,7 @@ def median_ms(call: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Measure and report."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", default="rmnet-small")
     parser.add_argument("--frames", type=int, default=40)
@@ -48,7 +48,7 @@ def main() -> None:
         start = time.perf_counter()
         session.step(frame, clip.labels[0] if t == 0 else None)
         seconds.append(time.perf_counter() - start)
-    with tempfile.TemporaryDirectory(dir=".") as folder:  # /tmp may be no disk
+    with tempfile.TemporaryDirectory(dir=".") as folder:  # /tmp may lie in memory
         path = session.save(Path(folder) / "clip.session")
         report = {
             "machine": describe_machine(),

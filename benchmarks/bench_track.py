@@ -1,40 +1,42 @@
 #!/usr/bin/env python3
 """Seconds a frame of the whole pipeline, by stage, of a plain baseline and of the library.
 
-    python benchmarks/bench_track.py --network paper --threads 2 --json track.json
+    python -m benchmarks.bench_track --network paper --threads 2 --json track.json
 
-`regional` is the library with that option; with --beside WEIGHTS, the library also runs with other
-weights, in the same turns. Steps are taken in turns, after warm-up; medians. Objects
-are textured squares that move. After each step what all know of the frame is replaced by the truth, so that regions are those of
-objects of the chosen size whatever the weights: those of `paper` are random. `ideal` is a stage's
-own multiply-adds (convolutions, by their definition, and matrix products) at the rate of a product
-of two 1536 x 1536 matrices, taken in the same turns; Winograd's convolutions may be faster. Faults are minor page faults, `in kernel` the processor time
-spent there. Peak memory is of a process that runs one of the two.
+`regional` is the library with that option; --beside WEIGHTS adds the library with other weights.
+All variants step in turns; after a warm-up, medians are reported. The objects are textured squares
+that move. The truth replaces what every decoder finds, so that regions are those of objects of the
+chosen size whatever the weights are: those of `paper` are random. `ideal` is the time that the
+multiply-adds of a stage (convolutions by their definition, and matrix products) would take at the
+rate of a product of two 1536 x 1536 matrices, measured in the same turns; Winograd's convolutions
+may be faster. Faults are minor page faults; `in kernel` is processor time spent there. Peak memory
+is that of a process that runs one variant.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import statistics
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from baseline import BaselineSession
-from machine import describe_machine
+from benchmarks.baseline import BaselineSession
+from benchmarks.machine import describe_machine
+from benchmarks.stages import STAGES, Stopwatch, count_native_ops, watched_stages
 from rmnet import MemoryPolicy, RMNetConfig, RMNetSegmenter, TrackingSession
+from rmnet.config import STRIDE
+from rmnet.geometry import Padding
 from rmnet.network import RMNet
-from rmnet.tracking.estimate import Estimate
 from rmnet.weights import load_network
-from stages import STAGES, count_native_ops, watch_baseline, watch_library
 
 GEMM = 1536
 VARIANTS = ("baseline", "library", "regional")
@@ -42,7 +44,7 @@ BESIDE = ("beside", "beside, regional")  # the library with other weights
 
 
 class Clip:
-    """Textured squares moving on a textured ground; frames and labels, one by one."""
+    """Textured squares that move over a textured ground."""
 
     def __init__(self, size: tuple[int, int], objects: int, share: float) -> None:
         rng = np.random.default_rng(0)
@@ -51,7 +53,7 @@ class Clip:
         self._sprites = [_texture(rng, (self._side, self._side)) for _ in range(objects)]
 
     def frame(self, t: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """(H, W, 3) and labels (H, W) of frame t."""
+        """Draw frame t: (H, W, 3) uint8, and its labels (H, W)."""
         height, width = self._ground.shape[:2]
         picture, labels = self._ground.copy(), np.zeros((height, width), np.uint8)
         free = np.array((height - self._side, width - self._side))
@@ -73,45 +75,43 @@ class Runner:
     """One variant on one clip."""
 
     def __init__(self, variant: str, network: RMNet, every: int) -> None:
+        self.watch = Stopwatch()
         self._session: TrackingSession | BaselineSession
         if variant == "baseline":
             self._session = BaselineSession(network, every=every)
-            self.watch = watch_baseline(self._session)
         else:
             segmenter = RMNetSegmenter(network, device="cpu")
             self._session = segmenter.start(
                 size="native", memory=MemoryPolicy(every=every), regional="regional" in variant
             )
-            self.watch = watch_library(self._session, segmenter._inference)
 
     def step(
         self, frame: NDArray[np.uint8], labels: NDArray[np.uint8], *, first: bool, count: bool
     ) -> None:
-        """Run one frame, then put the truth in place of what came out."""
+        """Run one frame, and let the session know the truth instead of what it found."""
+        masks = torch.from_numpy(np.stack([labels == j for j in range(1, int(labels.max()) + 1)]))
+        truth = 0.02 + 0.96 * masks  # soft, as predictions are
+        padding = Padding.to_multiple((labels.shape[0], labels.shape[1]), STRIDE)
+        self.watch.truth = padding.add(truth)
         with self.watch.step(count=count):
             self._session.step(frame, labels if first else None)
-        if not first:
-            self._impose(torch.from_numpy(labels))
-
-    def _impose(self, labels: Tensor) -> None:
-        truth = torch.stack([labels == j for j in range(1, int(labels.max()) + 1)])
-        truth = 0.02 + 0.96 * truth  # soft, as predictions are
-        if isinstance(self._session, BaselineSession):
+        if isinstance(self._session, BaselineSession) and not first:
             self._session.probabilities = self._session.aggregate(truth)
-            return
-        last = self._session._last
-        estimate = Estimate(last.known.estimate.object_ids, truth)
-        known = dataclasses.replace(last.known, estimate=estimate)
-        self._session._last = dataclasses.replace(last, known=known)
 
 
 def main() -> None:
     """Print tables in markdown."""
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
-    if arguments.peak:
-        measure_peak(arguments)
-        return
+    with watched_stages():
+        if arguments.peak:
+            measure_peak(arguments)
+        else:
+            measure_all(arguments)
+
+
+def measure_all(arguments: argparse.Namespace) -> None:
+    """Measure every number of objects, print the tables and write the JSON."""
     count_native_ops()
     results = []
     for objects in arguments.objects:
@@ -130,30 +130,44 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--network", choices=("paper", "small"), default="paper")
     parser.add_argument("--beside", metavar="WEIGHTS", help="weights to run in the same turns")
     parser.add_argument("--objects", nargs="*", type=int, default=[1, 3, 5])
     parser.add_argument("--size", nargs=2, type=int, default=[480, 854], metavar=("H", "W"))
-    parser.add_argument("--share", type=float, default=0.04, help="of the frame, each object")
-    parser.add_argument("--frames", type=int, default=10, help="measured, after --warmup")
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=0.04,
+        help="part of the frame that each object covers (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--frames",
+        type=int,
+        default=10,
+        help="frames measured, after --warmup (default: %(default)s)",
+    )
     parser.add_argument("--warmup", type=int, default=2)
-    parser.add_argument("--every", type=int, default=5, help="frames between frames remembered")
+    parser.add_argument("--every", type=int, default=5, help="frames between two remembered ones")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--no-processes", action="store_true", help="skip those of one variant")
+    parser.add_argument(
+        "--no-processes", action="store_true", help="skip the processes that run one variant each"
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--peak", choices=VARIANTS + BESIDE, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def variants(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """What is run in turns."""
+    """Return the variants to run in turns."""
     return VARIANTS if arguments.beside is None else VARIANTS + BESIDE
 
 
 def make_network(arguments: argparse.Namespace, variant: str) -> RMNet:
-    """Fresh weights, which a segmenter may take over."""
+    """Return a network that no other variant uses."""
     if variant in BESIDE:
         return load_network(arguments.beside)
     torch.manual_seed(0)
@@ -161,9 +175,15 @@ def make_network(arguments: argparse.Namespace, variant: str) -> RMNet:
     return RMNet(RMNetConfig()).eval() if is_paper else load_network("rmnet-small")
 
 
-def measure(arguments: argparse.Namespace, objects: int) -> dict[str, object]:
-    """Medians of one number of objects: by variant, stage and cost; and the rate of a product."""
-    clip = Clip(tuple(arguments.size), objects, arguments.share)
+def make_clip(arguments: argparse.Namespace, objects: int) -> Clip:
+    """Make the clip that the command line describes."""
+    height, width = arguments.size
+    return Clip((height, width), objects, arguments.share)
+
+
+def measure(arguments: argparse.Namespace, objects: int) -> dict[str, Any]:
+    """Measure one number of objects: median costs by variant and stage, and sgemm's rate."""
+    clip = make_clip(arguments, objects)
     runners = {
         v: Runner(v, make_network(arguments, v), arguments.every) for v in variants(arguments)
     }
@@ -173,7 +193,7 @@ def measure(arguments: argparse.Namespace, objects: int) -> dict[str, object]:
     frames = unmeasured + arguments.frames
     for t in range(frames + 1):  # the last counts multiply-adds, which takes longer
         start = time.perf_counter()
-        square @ square
+        torch.mm(square, square)
         rates.append(GEMM**3 / (time.perf_counter() - start))
         for runner in runners.values():
             runner.step(*clip.frame(t), first=t == 0, count=t == frames)
@@ -184,15 +204,16 @@ def measure(arguments: argparse.Namespace, objects: int) -> dict[str, object]:
         macs = {stage: counted[stage].macs for stage in STAGES}
         macs["all"] = sum(macs.values())
         costs[variant] = {
-            stage: {**cost._asdict(), "macs": macs[stage]}
+            stage: {**asdict(cost), "macs": macs[stage]}
             for stage, cost in runner.watch.medians().items()
         }
     return {"objects": objects, "gemm_macs_a_second": statistics.median(rates), "costs": costs}
 
 
 def in_own_process(arguments: argparse.Namespace, variant: str, objects: int) -> dict[str, float]:
-    """Run this script again, for one variant and its peak memory."""
-    command = [sys.executable, __file__, "--peak", variant, "--objects", str(objects)]
+    """Measure time and peak memory of one variant in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.bench_track"]
+    command += ["--peak", variant, "--objects", str(objects)]
     for name in ("network", "beside", "share", "frames", "warmup", "every", "threads"):
         if getattr(arguments, name) is not None:
             command += [f"--{name}", str(getattr(arguments, name))]
@@ -202,25 +223,25 @@ def in_own_process(arguments: argparse.Namespace, variant: str, objects: int) ->
 
 
 def measure_peak(arguments: argparse.Namespace) -> None:
-    """Print one variant's memory and time, alone in this process."""
-    clip = Clip(tuple(arguments.size), arguments.objects[0], arguments.share)
+    """Print time and peak memory of one variant, alone in this process, as JSON."""
+    clip = make_clip(arguments, arguments.objects[0])
     runner = Runner(arguments.peak, make_network(arguments, arguments.peak), arguments.every)
     before = peak_megabytes()
     for t in range(1 + arguments.warmup + arguments.frames):
         runner.step(*clip.frame(t), first=t == 0, count=False)
     runner.watch.steps = runner.watch.steps[1 + arguments.warmup :]
-    whole = runner.watch.medians()["all"]._asdict()
+    whole = asdict(runner.watch.medians()["all"])
     print(json.dumps({"peak_megabytes": peak_megabytes(), "loaded_megabytes": before, **whole}))
 
 
 def peak_megabytes() -> float:
-    """The most this process held; not rusage's, which starts from the parent's."""
+    """Return the most that this process held, MB. rusage's figure includes the parent's."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
-def print_tables(result: dict[str, object]) -> None:
-    """Rows for docs/results.md."""
+def print_tables(result: dict[str, Any]) -> None:
+    """Print tables for the documentation."""
     costs, rate = result["costs"], result["gemm_macs_a_second"]
     print(f"\n{result['objects']} objects, {rate / 1e9:.1f} GMAC/s in sgemm; ms a frame\n")
     print(

@@ -1,47 +1,48 @@
 #!/usr/bin/env python3
-"""How long training's clips take to make: ms a clip, for every recipe of a config.
+"""Time the making of training clips for every recipe of a config, ms per clip.
 
-    python benchmarks/bench_training_data.py ../shared/data --json benchmarks/results/training_data.json
+    python -m benchmarks.bench_training_data ../shared/data --json training_data.json
 
-One thread; planning (numpy) and drawing apart, medians over batches. The last rows are what
-TinyFlowNet learns from: a pair, which is drawn once, and a view of it.
+Planning (numpy) and drawing are timed separately, in one thread; medians over batches. The last
+rows are for TinyFlowNet: a pair, which is drawn once, and a view of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 import numpy as np
 import torch
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
-
-from machine import describe_machine
-from packing import pack
-from phases import TrainingConfig, read_config
-from planning import plan_batch
-from recipes import Recipe
-from render import render
-from sources import Sources
-from views import look, noise_plane, random_view
+from benchmarks.machine import describe_machine
+from training.packing import pack
+from training.phases import TrainingConfig, read_config
+from training.planning import plan_batch
+from training.recipes import Recipe
+from training.render import render
+from training.sources import Sources
+from training.views import look, noise_plane, random_view
 
 CONFIG = Path(__file__).resolve().parents[1] / "training" / "configs" / "rmnet-small.json"
-LATE = 1.0  # the progress that recipes are looked up at
+T = TypeVar("T")
+LATE = 1.0  # progress at which recipes are drawn
 
 
 def main() -> None:
     """Time every recipe."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, help="folder of data, as training/ reads it")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="folder of data for training/")
     parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--max-stills", type=int, default=200, help="read of each pack")
-    parser.add_argument("--batches", type=int, default=5, help="of each recipe")
+    parser.add_argument("--max-stills", type=int, default=200, help="stills to read of each pack")
+    parser.add_argument("--batches", type=int, default=5, help="batches of each recipe")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -66,9 +67,9 @@ def main() -> None:
 
 
 def recipes(config: TrainingConfig) -> list[tuple[str, Recipe]]:
-    """The recipes of the phases, each once, and that of the flow's pairs."""
+    """Return the recipes of the phases, each once, and that of the pairs for the flow."""
     rng = np.random.default_rng(0)
-    found: dict[tuple, tuple[str, Recipe]] = {}
+    found: dict[tuple[float, ...], tuple[str, Recipe]] = {}
     named = [(phase.name, phase.recipes) for phase in config.phases if phase.name != "fine-tune"]
     for name, mixture in [*named, ("flow pair", config.flow.recipes)]:
         for ingredient in mixture.ingredients:
@@ -81,7 +82,7 @@ def recipes(config: TrainingConfig) -> list[tuple[str, Recipe]]:
 def time_recipe(
     sources: Sources, recipe: Recipe, batches: int, *, with_flow: bool
 ) -> tuple[float, float]:
-    """Milliseconds a clip of planning and of drawing, as a training process does it."""
+    """Return the times of planning and of drawing in a training process, ms per clip."""
     plans, draws = [], []
     for number in range(batches + 1):
         rng = np.random.default_rng(number)
@@ -100,7 +101,7 @@ def time_recipe(
 
 
 def time_views(config: TrainingConfig, batches: int) -> float:
-    """Milliseconds of a view of a pair that lies in memory."""
+    """Return the time of a view of a pair that lies in memory, ms."""
     phase, rng = config.flow, np.random.default_rng(0)
     source = phase.recipes.ingredients[0].size
     frames = torch.from_numpy(rng.integers(0, 255, (1, 2, 3, *source), np.uint8))
@@ -114,8 +115,8 @@ def time_views(config: TrainingConfig, batches: int) -> float:
     return median(timed(draw)[1] for _ in range(batches + 1)) * 1e3 / phase.batch
 
 
-def timed(work: Callable[[], object]) -> tuple[object, float]:
-    """A result, and the seconds of processor time it took: others share the machine."""
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """Return a result and its processor time, s."""
     start = time.process_time()
     result = work()
     return result, time.process_time() - start

@@ -1,8 +1,7 @@
-"""Clips with 2 to 5 objects whose masks are known, made of clips that nothing was trained on."""
+"""Composite clips with 2 to 5 objects and known masks, made of held-out clips."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,36 +9,34 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
-
-from layouts import Found
-from motion import WAVES, Track, Warp
-from packing import pack
-from planning import plan_batch
-from plans import ClipPlan
-from recipes import Recipe
-from render import render
-from sources import Sources
-from visible import visible_areas
+from training.layouts import Found
+from training.motion import WAVES, Track, Warp
+from training.packing import pack
+from training.planning import plan_batch
+from training.plans import ClipPlan
+from training.recipes import Recipe
+from training.render import render
+from training.sources import Sources
+from training.visible import visible_areas
 
 FRAMES, HEIGHT, WIDTH = 16, 240, 432
-SPEED = 0.25  # of the training's motion, which would carry objects out of the frame
+SPEED = 0.25  # factor on the motion in training, which would carry objects out of the frame
 LEAST_AREA = 200  # px of every object in frame 0
 CLIPS_EACH = 3
 
-Clip = tuple[str, NDArray[np.uint8], NDArray[np.int32]]
+Clip = tuple[str, list[NDArray[np.uint8]], list[NDArray[np.int32]]]
 
 
 def composites(data: Path, *, seed: int = 0, clips_each: int = CLIPS_EACH) -> Iterator[Clip]:
-    """Make the clips: a held-out clip with its own object, cut-outs of all of them on top.
+    """Make clips: a held-out clip and its object, with cut-outs of the held-out clips on top.
 
     Args:
-        data: The folder that `training/` reads.
-        seed: Of everything.
-        clips_each: Clips of 2, 3, 4 and 5 objects.
+        data: Folder of data for `training/`.
+        seed: Seed for all random numbers.
+        clips_each: Number of clips with 2, 3, 4 and 5 objects each.
 
     Yields:
-        Name, frames (T, H, W, 3), labels (T, H, W).
+        Name, T frames (H, W, 3), T label maps (H, W).
     """
     held_out = Sources.read([data], max_stills=1).held_out
     sources = Sources([Found(videos=held_out)], held_out=())
@@ -55,11 +52,11 @@ def composites(data: Path, *, seed: int = 0, clips_each: int = CLIPS_EACH) -> It
             shares, nearest = clip.masks[0].max(1)
             labels = (nearest + 1) * (shares >= 0.5)
             frames = clip.frames[0].permute(0, 2, 3, 1).contiguous().numpy()
-            yield f"composite-{objects}-{number}", frames, labels.int().numpy()
+            yield f"composite-{objects}-{number}", list(frames), list(labels.int().numpy())
 
 
 def _plan(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> ClipPlan:
-    """Draw a clip whose objects can all be seen, the real one shown as it was filmed."""
+    """Draw a plan that shows all objects, with the real clip as it was filmed."""
     while True:
         (plan,) = plan_batch(sources, recipe, rng)
         crop = plan.ground.crops[0]

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""J and F a clip of rmnet-small beside three floors, and of composites with 2 to 5 objects.
+"""Score rmnet-small beside three floors, on clips of DAVIS and on composites of 2 to 5 objects.
 
-    python benchmarks/davis_floors.py ../shared/data --json benchmarks/results/davis_floors.json
+    python -m benchmarks.davis_floors ../shared/data --json benchmarks/results/davis_floors.json
 
-The floors: the first mask repeated; the previous mask carried by OpenCV's DIS flow; the previous
-mask carried by TinyFlowNet. Clips of one object are scored as in DAVIS 2016, others as in DAVIS
-2017, object by object: the first and the last frame do not count. Needs opencv-python-headless.
+The floors repeat the first mask, or carry the previous mask by the flow of OpenCV's DIS or of
+TinyFlowNet. Clips of one object are scored as in DAVIS 2016, others as in DAVIS
+2017, object by object: the first and the last frame do not count. Needs rmnet[benchmarks].
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 import rmnet
-from composites import composites
-from floors import carried, dis_flow, network_flow, repeated
-from machine import describe_machine
-from rmnet.evaluation.davis_protocol import SequenceScores, evaluate_sequence, summarise
+from benchmarks.composites import composites
+from benchmarks.floors import Frame, Labels, carried, dis_flow, network_flow, repeated
+from benchmarks.machine import describe_machine
+from rmnet.evaluation import SequenceScores, evaluate_sequence, summarise_davis
 from rmnet.io import open_frames, read_label_png
 from rmnet.weights import load_network
 
-Clip = tuple[str, Sequence[NDArray[np.uint8]], Sequence[NDArray[np.integer]]]
-Tracker = Callable[[Sequence[NDArray[np.uint8]], NDArray[np.integer]], Sequence[NDArray]]
+Frames = Sequence[Frame]
+Clip = tuple[str, Frames, Sequence[Labels]]
+Tracker = Callable[[Frames, Labels], Sequence[Labels]]
 
 
 def main() -> None:
@@ -48,19 +48,23 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path, help="folder with davis480/ and train/")
     parser.add_argument("--weights", default="rmnet-small")
-    parser.add_argument("--size", type=int, default=None, help="px of the shorter side inside")
-    parser.add_argument("--clips", nargs="*", help="of davis480; default: all")
+    parser.add_argument(
+        "--size", type=int, default=None, help="shorter side inside the network, px"
+    )
+    parser.add_argument("--clips", nargs="*", help="names of clips of davis480; default: all")
     parser.add_argument("--no-composites", action="store_true")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
 
 def trackers(weights: str, size: int | None) -> dict[str, Tracker]:
-    """The network and the floors, by name."""
+    """Return the network and the floors, by name."""
     segmenter = rmnet.RMNetSegmenter.from_pretrained(weights)
     network = load_network(weights)
     tiny = network_flow(network.flow, size or network.config.size)
@@ -75,7 +79,7 @@ def trackers(weights: str, size: int | None) -> dict[str, Tracker]:
 
 
 def davis_clips(root: Path, names: list[str] | None) -> Iterator[Clip]:
-    """Clips in DAVIS layout."""
+    """Read clips in DAVIS layout."""
     for folder in sorted((root / "JPEGImages" / "480p").iterdir()):
         if names is None or folder.name in names:
             masks = sorted((root / "Annotations" / "480p" / folder.name).iterdir())
@@ -83,7 +87,7 @@ def davis_clips(root: Path, names: list[str] | None) -> Iterator[Clip]:
 
 
 def run(clips: Iterator[Clip], methods: dict[str, Tracker], title: str) -> dict[str, object]:
-    """Score clips; a row an object, then means over objects, printed as they come."""
+    """Score clips, printing a row per object and means over objects."""
     rows: list[dict[str, object]] = []
     scores: dict[str, list[SequenceScores]] = {name: [] for name in methods}
     head = "".join(f"{name:>20}" for name in methods)
@@ -107,10 +111,10 @@ def run(clips: Iterator[Clip], methods: dict[str, Tracker], title: str) -> dict[
             rows.append({"clip": name, "object": object_id, "frames": len(truth), **row})
             label = name if year == 2016 else f"{name} {object_id}"
             show(label, {method: (x["J"], x["F"]) for method, x in row.items()})
-    means = {method: summarise(found) for method, found in scores.items()}
+    means = {method: summarise_davis(found) for method, found in scores.items()}
     show("mean over objects", {k: (m["J-Mean"], m["F-Mean"]) for k, m in means.items()})
     single = {
-        method: summarise(one)
+        method: summarise_davis(one)
         for method, found in scores.items()
         if (one := [score for score in found if len(score.object_ids) == 1])
     }

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Which settings change a bit of the results: a hash of masks and probabilities, a process each.
+"""Find out which settings change the results: hashes of masks and probabilities.
 
-    python benchmarks/determinism.py --json benchmarks/results/determinism.json
+    python -m benchmarks.determinism --json benchmarks/results/determinism.json
 
-Each row tracks the same frames of the demo in a new process.
+Each row tracks the same frames of the demo in a process of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine
+from benchmarks.machine import describe_machine
 
 PROGRAM = """
 import hashlib, sys, torch
@@ -26,8 +26,8 @@ torch.set_num_threads(int(sys.argv[1]))
 clip = make_clip(num_frames=int(sys.argv[2]))
 masks, probabilities = hashlib.sha256(), hashlib.sha256()
 segmenter = RMNetSegmenter.from_pretrained(device="cpu")
-stream = segmenter.stream(clip.frames, clip.labels[0], size=int(sys.argv[3]), keep_probabilities=True)
-for result in stream:
+options = {"size": int(sys.argv[3]), "keep_probabilities": True}
+for result in segmenter.stream(clip.frames, clip.labels[0], **options):
     masks.update(result.labels.tobytes())
     probabilities.update(result.probabilities.numpy().tobytes())
 print(masks.hexdigest()[:16], probabilities.hexdigest()[:16])
@@ -62,7 +62,7 @@ def run(threads: int, backend: str, capability: str, frames: int, size: int) -> 
 
 
 def main() -> None:
-    """Print a row a process."""
+    """Print one row per process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--size", type=int, default=120)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Draw the picture of the README: the demo clip as the packaged weights follow it.
+"""Draw the picture of the README: the demo clip, tracked by the packaged weights.
 
-python benchmarks/draw_demo.py docs/demo.png
+python -m benchmarks.draw_demo docs/demo.png
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GAP = 4  # px
 
 
 def main() -> None:
-    """Track, and put some frames beside each other."""
+    """Track, and put some frames side by side."""
     clip = make_clip()
     result = RMNetSegmenter.from_pretrained(device="cpu").track(clip.frames, clip.labels[0])
     pictures = [result[t].overlay(clip.frames[t], alpha=0.45) for t in SHOWN]

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Scenes drawn by code in which rmnet-small fails: contact sheets, and J by frame.
+"""Draw scenes in which rmnet-small fails: contact sheets, and J by frame.
 
-    python benchmarks/failures.py docs --json benchmarks/results/failures.json
+    python -m benchmarks.failures docs/lab --json benchmarks/results/failures.json
 
-Each sheet shows some frames, their true masks, and what was tracked. Of several variants of a scene
-(`--seeds`) the one in the middle by J is drawn: neither the best nor the worst.
+Each sheet shows frames, their true masks and the tracked masks. Of several variants of a scene
+(`--seeds`), the one with the median J is drawn.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import rmnet
-from machine import describe_machine
-from rmnet.demo.sprites import Sprite, draw_sprite
-from rmnet.demo.textures import ground, marbled, sample, speckled, spotted
+from benchmarks.machine import describe_machine
+from rmnet.demo import Array, Sprite, draw_sprite, ground, marbled, sample, speckled, spotted
 from rmnet.io import overlay
 from rmnet.metrics import jaccard
 
 HEIGHT, WIDTH, FRAMES = 480, 854, 30
 SHOWN = (0, 8, 14, 20, 29)
 TILE, GAP = 168, 3  # px: width of a frame on the sheet, and between two
-NO_OBJECT = 0  # id of what is drawn and not tracked
+NO_OBJECT = 0  # id of objects that are drawn but not tracked
 
-Texture = NDArray[np.floating]
+Outline = Callable[[Array], Array]  # angles, radians, to radii
+Layers = list[tuple[int, Sprite]]  # from back to front, with their ids
 Path2 = Callable[[float], tuple[float, float]]
 
 
@@ -43,39 +43,39 @@ class Scene:
     labels: NDArray[np.int32]
 
 
-def blob(phase: float) -> Callable[[NDArray], NDArray]:
-    """An outline like a potato's."""
+def blob(phase: float) -> Outline:
+    """Return an outline like that of a potato."""
     return lambda a: 0.85 + 0.12 * np.cos(2 * a + phase) + 0.06 * np.cos(5 * a - phase)
 
 
-def wheel(a: NDArray) -> NDArray:
-    """A hub with spokes."""
+def wheel(a: Array) -> Array:
+    """Outline a hub with spokes."""
     return 0.16 + 0.8 * np.cos(6 * a) ** 60
 
 
 def line(start: tuple[float, float], end: tuple[float, float]) -> Path2:
-    """A straight way, in parts of the frame."""
+    """Return a straight path between two points in parts of the frame."""
     return lambda t: (
         (start[0] + (end[0] - start[0]) * t) * WIDTH,
         (start[1] + (end[1] - start[1]) * t) * HEIGHT,
     )
 
 
-def sprite(outline: Callable, texture: Texture, radius: float, path: Path2, turn: float) -> Sprite:
-    """An object of a radius in parts of the frame's height."""
+def sprite(outline: Outline, texture: Array, radius: float, path: Path2, turn: float) -> Sprite:
+    """Make an object with a radius in parts of the frame's height."""
     return Sprite(outline, texture, radius * HEIGHT, path, (0.3, turn), 0.0)
 
 
-def hidden(rng: np.random.Generator) -> list[tuple[int, Sprite]]:
-    """An object passes behind something large and busy."""
+def hidden(rng: np.random.Generator) -> Layers:
+    """Let an object pass behind a large, busy one."""
     walker = sprite(blob(rng.uniform(0, 6)), speckled(rng), 0.13,
                     line((0.12, 0.55), (0.9, 0.5)), 0.8)  # fmt: skip
     wall = sprite(blob(rng.uniform(0, 6)), spotted(rng), 0.36, line((0.5, 0.5), (0.47, 0.5)), 0.2)
     return [(1, walker), (NO_OBJECT, wall)]
 
 
-def twins(rng: np.random.Generator) -> list[tuple[int, Sprite]]:
-    """Two objects that look the same cross."""
+def twins(rng: np.random.Generator) -> Layers:
+    """Let two objects that look the same cross."""
     coat, outline = marbled(rng), blob(rng.uniform(0, 6))
     return [
         (1, sprite(outline, coat, 0.15, line((0.15, 0.45), (0.85, 0.52)), 0.5)),
@@ -83,13 +83,13 @@ def twins(rng: np.random.Generator) -> list[tuple[int, Sprite]]:
     ]
 
 
-def thin(rng: np.random.Generator) -> list[tuple[int, Sprite]]:
-    """An object that is mostly thin spokes, in the colours of the ground, turns as it goes."""
+def thin(rng: np.random.Generator) -> Layers:
+    """Roll an object of thin spokes in the colours of the ground."""
     return [(1, sprite(wheel, 0.55 * ground(rng), 0.3, line((0.2, 0.5), (0.8, 0.5)), 4.0))]
 
 
-def alike(rng: np.random.Generator) -> list[tuple[int, Sprite]]:
-    """An object passes others of its kind, which nobody asked for."""
+def alike(rng: np.random.Generator) -> Layers:
+    """Let an object pass others of its kind that are not tracked."""
     coat = spotted(rng)
     others = [
         (NO_OBJECT, sprite(blob(rng.uniform(0, 6)), coat, 0.14, line((x, y), (x, y)), 0.0))
@@ -102,8 +102,8 @@ def alike(rng: np.random.Generator) -> list[tuple[int, Sprite]]:
 SCENES = {"hidden": hidden, "twins": twins, "thin": thin, "alike": alike}
 
 
-def draw_scene(make: Callable, seed: int) -> Scene:
-    """Draw a scene; the same seed, the same scene."""
+def draw_scene(make: Callable[[np.random.Generator], Layers], seed: int) -> Scene:
+    """Draw a scene; equal seeds draw equal scenes."""
     rng = np.random.default_rng([seed, FRAMES])
     earth, layers = ground(rng), make(rng)
     frames = np.empty((FRAMES, HEIGHT, WIDTH, 3), np.uint8)
@@ -120,7 +120,7 @@ def draw_scene(make: Callable, seed: int) -> Scene:
 
 
 def scores(found: NDArray[np.integer], truth: NDArray[np.int32]) -> dict[str, list[float | None]]:
-    """J by object and frame; None where neither has the object."""
+    """Return J by object and frame; None where neither mask shows the object."""
     rows: dict[str, list[float | None]] = {}
     for object_id in np.unique(truth[truth > 0]).tolist():
         pairs = [(a == object_id, b == object_id) for a, b in zip(found, truth, strict=True)]
@@ -131,12 +131,12 @@ def scores(found: NDArray[np.integer], truth: NDArray[np.int32]) -> dict[str, li
 
 
 def mean_j(rows: dict[str, list[float | None]]) -> float:
-    """Mean over objects and frames after the first."""
+    """Return the mean over objects and frames after the first."""
     return float(np.mean([j for row in rows.values() for j in row[1:] if j is not None]))
 
 
 def sheet(scene: Scene, found: NDArray[np.integer]) -> Image.Image:
-    """Frames, true masks and tracked masks, below each other."""
+    """Put frames, true masks and tracked masks below each other."""
     tall = round(TILE * HEIGHT / WIDTH)
     page = Image.new(
         "RGB", (len(SHOWN) * (TILE + GAP) - GAP, 3 * (tall + GAP) - GAP), (255, 255, 255)
@@ -152,9 +152,11 @@ def sheet(scene: Scene, found: NDArray[np.integer]) -> Image.Image:
 
 
 def main() -> None:
-    """Track every scene, and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="where failure-SCENE.png goes")
+    """Track and draw every scene."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, help="folder for failure-SCENE.png")
     parser.add_argument("--weights", default="rmnet-small")
     parser.add_argument("--seeds", type=int, default=1, help="variants of each scene")
     parser.add_argument("--scenes", nargs="*", default=list(SCENES), choices=list(SCENES))

@@ -1,9 +1,10 @@
-"""What a tracker has to beat: masks that stand still, or that a flow carries from frame to frame."""
+"""Floors for trackers: masks that stay, or that a flow carries from frame to frame."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,21 +12,21 @@ import torch
 from numpy.typing import NDArray
 
 from rmnet.geometry import backward_warp, network_size, normalise, resize
-from rmnet.network.flow import TinyFlowNet
+from rmnet.network import TinyFlowNet
 
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB
-Labels = NDArray[np.integer]  # (H, W)
-# (current, previous) frame to (2, H, W) px float32, from current to previous, x first.
+Labels = NDArray[np.integer[Any]]  # (H, W)
+# Maps the (current, previous) frames to the flow (2, H, W) px from current to previous, x first.
 FlowFunction = Callable[[Frame, Frame], NDArray[np.float32]]
 
 
 def repeated(frames: Sequence[Frame], first: Labels) -> list[Labels]:
-    """The first mask in every frame."""
+    """Return the first mask for every frame."""
     return [first] * len(frames)
 
 
 def carried(frames: Sequence[Frame], first: Labels, flow: FlowFunction) -> list[Labels]:
-    """The first mask carried from frame to frame; what comes from outside is background."""
+    """Carry the first mask from frame to frame; what enters the frame is background."""
     results = [first]
     for previous, current in pairwise(frames):
         results.append(carry(results[-1], flow(current, previous)))
@@ -33,7 +34,7 @@ def carried(frames: Sequence[Frame], first: Labels, flow: FlowFunction) -> list[
 
 
 def carry(labels: Labels, flow: NDArray[np.float32]) -> Labels:
-    """Labels of the previous frame moved by a flow; a pixel goes to whom more than half of it is."""
+    """Move the labels of the previous frame by a flow; objects need over half of a pixel."""
     ids = [int(i) for i in np.unique(labels) if i not in (0, 255)]
     moved = np.zeros_like(labels)
     if ids:
@@ -45,13 +46,13 @@ def carry(labels: Labels, flow: NDArray[np.float32]) -> Labels:
 
 
 def zero_flow(current: Frame, previous: Frame) -> NDArray[np.float32]:
-    """Nothing moves."""
+    """Return the flow of a still scene."""
     return np.zeros((2, *current.shape[:2]), np.float32)
 
 
 def dis_flow() -> FlowFunction:
-    """OpenCV's dense inverse search, at its medium preset."""
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    """Make a flow function of OpenCV's dense inverse search, at its medium preset."""
+    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def flow(current: Frame, previous: Frame) -> NDArray[np.float32]:
         grey = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (current, previous)]
@@ -61,7 +62,7 @@ def dis_flow() -> FlowFunction:
 
 
 def network_flow(network: TinyFlowNet, size: int) -> FlowFunction:
-    """TinyFlowNet at a shorter side of `size` px, its flow enlarged to the frames'."""
+    """Make a flow function of TinyFlowNet on frames resized to a shorter side of `size` px."""
 
     @torch.inference_mode()
     def flow(current: Frame, previous: Frame) -> NDArray[np.float32]:

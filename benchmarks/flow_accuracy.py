@@ -1,63 +1,73 @@
 #!/usr/bin/env python3
-"""How good a flow is by itself, beside zero flow and OpenCV's DIS.
+"""Measure the accuracy of flows, beside zero flow and OpenCV's DIS.
 
-    python benchmarks/flow_accuracy.py ../shared/data --json benchmarks/results/flow_accuracy.json
+    python -m benchmarks.flow_accuracy ../shared/data --json benchmarks/results/flow_accuracy.json
 
-End-point error on synthetic pairs, whose motion is known (the training's generator on held-out
-clips, seeded). On neighbouring frames of real clips, those of davis480 and the held-out ones of
-the training, at 480p: the J of carrying the true mask of the frame before; photometric error,
-where every flow stays inside the frame; and how often the search region, which is the box of the
-carried mask and a margin, holds all of the object. Needs opencv-python-headless.
+On synthetic pairs with known motion (the training's generator on held-out clips, seeded): the
+end-point error. On neighbouring frames of real clips at 480p (davis480, and those held out of the
+training): J of the true mask carried from the previous frame; the photometric error where all flows
+stay inside the frame; and how often the search region, which is the box of the carried mask and a
+margin, contains the whole object. Needs rmnet[benchmarks].
 
-    --run DIR ...   flows of `training/train_flow.py` besides
-    --limits        what halved frames, a coarse flow, and a second look at what is left make of it
+    --run DIR ...   adds flows of runs of training.train_flow
+    --limits        adds flows of halved frames, coarse flows, and a flow refined by a second pass
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
 import rmnet
-from composites import Found, Recipe, Sources
-from davis_floors import davis_clips
-from floors import FlowFunction, Frame, Labels, carry, dis_flow, network_flow, zero_flow
-from machine import describe_machine
-from packing import pack
-from pictures import Video
-from planning import plan_batch
-from render import render
+from benchmarks.davis_floors import Clip, davis_clips
+from benchmarks.floors import FlowFunction, Frame, Labels, carry, dis_flow, network_flow, zero_flow
+from benchmarks.machine import describe_machine
 from rmnet.config import RMNetConfig
 from rmnet.geometry import backward_warp, mask_boxes, resize, union_boxes
 from rmnet.metrics import jaccard
-from rmnet.network.flow import TinyFlowNet
+from rmnet.network import TinyFlowNet
 from rmnet.weights import load_network
-from runs import read_checkpoint
+from training.layouts import Found
+from training.packing import pack
+from training.pictures import Video
+from training.planning import plan_batch
+from training.recipes import Recipe
+from training.render import render
+from training.runs import read_checkpoint
+from training.sources import Sources
 
-HEIGHT, WIDTH = 240, 432  # of the synthetic pairs
-SPEEDS = {"slow": 0.1, "middle": 0.4, "fast": 1.0}  # of the training's motion
-SIDE = 480  # px; frames of the held-out clips are smaller and enlarged to the size of use
+Flow = NDArray[np.float32]  # (2, H, W) px
+
+HEIGHT, WIDTH = 240, 432  # px, size of the synthetic pairs
+SPEEDS = {"slow": 0.1, "middle": 0.4, "fast": 1.0}  # factors on the motion in training
+SIDE = 480  # px; smaller frames of the held-out clips are enlarged to the size of use
 MARGINS = (0, 16, 32, 64)  # px around the carried mask's box
 
 
 def main() -> None:
     """Measure each flow."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path, help="folder with davis480/ and train/")
     parser.add_argument("--weights", default="rmnet-small")
-    parser.add_argument("--pairs", type=int, default=24, help="synthetic, of each speed")
+    parser.add_argument("--pairs", type=int, default=24, help="synthetic pairs of each speed")
     parser.add_argument("--every", type=int, default=4, help="frames between two real pairs")
-    parser.add_argument("--gap", type=int, default=1, help="frames from one of a pair to the other")
-    parser.add_argument("--run", type=Path, nargs="*", default=[], help="of train_flow.py")
-    parser.add_argument("--limits", action="store_true", help="flows made worse or better")
-    parser.add_argument("--clips", nargs="*", help="of davis480; default: all")
+    parser.add_argument("--gap", type=int, default=1, help="distance of a pair, frames")
+    parser.add_argument(
+        "--run", type=Path, nargs="*", default=[], help="folders of training.train_flow"
+    )
+    parser.add_argument("--limits", action="store_true", help="add degraded and refined flows")
+    parser.add_argument("--clips", nargs="*", help="names of clips of davis480; default: all")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     network = load_network(given.weights)
@@ -83,8 +93,8 @@ def main() -> None:
         given.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def flow_of_run(folder: Path) -> torch.nn.Module:
-    """The averaged flow of a run of `training/train_flow.py`."""
+def flow_of_run(folder: Path) -> TinyFlowNet:
+    """Load the averaged flow of a run of `training.train_flow`."""
     state = read_checkpoint(folder)
     network = TinyFlowNet(RMNetConfig.from_json(state["network"]))
     network.load_state_dict(state["average"])
@@ -92,21 +102,24 @@ def flow_of_run(folder: Path) -> torch.nn.Module:
 
 
 def halved(flow: FlowFunction) -> FlowFunction:
-    """A flow that sees frames of half the size, as the networks do."""
+    """Make a flow of frames of half the size, which the networks see too."""
 
-    def of_halves(current: Frame, previous: Frame) -> np.ndarray:
-        halves = [cv2.resize(x, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-                  for x in (current, previous)]  # fmt: skip
-        found = torch.from_numpy(flow(*halves))[None]
+    def of_halves(current: Frame, previous: Frame) -> Flow:
+        found = torch.from_numpy(flow(_halved(current), _halved(previous)))[None]
         return 2 * resize(found, current.shape[:2])[0].numpy()
 
     return of_halves
 
 
-def coarse(flow: FlowFunction, stride: int) -> FlowFunction:
-    """A flow of which a network had kept one vector for so many pixels each way."""
+def _halved(frame: Frame) -> Frame:
+    half = cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    return half.astype(np.uint8, copy=False)
 
-    def averaged(current: Frame, previous: Frame) -> np.ndarray:
+
+def coarse(flow: FlowFunction, stride: int) -> FlowFunction:
+    """Make a flow that keeps one vector per square of `stride` px."""
+
+    def averaged(current: Frame, previous: Frame) -> Flow:
         found = torch.from_numpy(flow(current, previous))[None]
         height, width = found.shape[2:]
         kept = F.interpolate(found, (height // stride, width // stride), mode="area")
@@ -116,9 +129,9 @@ def coarse(flow: FlowFunction, stride: int) -> FlowFunction:
 
 
 def twice(flow: FlowFunction) -> FlowFunction:
-    """A flow, and the flow of what it leaves: the frame before is carried along, then compared."""
+    """Make a flow that is refined by the flow between the frame and the carried previous one."""
 
-    def again(current: Frame, previous: Frame) -> np.ndarray:
+    def again(current: Frame, previous: Frame) -> Flow:
         first = torch.from_numpy(flow(current, previous))[None]
         planes = torch.from_numpy(previous).permute(2, 0, 1)[None].float()
         near = fetched(planes, first)[0].permute(1, 2, 0).round().byte().numpy()
@@ -129,7 +142,7 @@ def twice(flow: FlowFunction) -> FlowFunction:
 
 
 def fetched(planes: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
-    """Planes at the end of a flow, those of the border beyond it."""
+    """Sample planes at the end of a flow; the border continues beyond them."""
     height, width = planes.shape[2:]
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     grid = torch.stack(
@@ -138,8 +151,8 @@ def fetched(planes: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     return F.grid_sample(planes, grid - 1, padding_mode="border", align_corners=True)
 
 
-def enlarged(videos: dict[str, Video]) -> Iterator[tuple[str, list[Frame], list[Labels]]]:
-    """The held-out clips at the size of use."""
+def enlarged(videos: dict[str, Video]) -> Iterator[Clip]:
+    """Yield the held-out clips at the size of use."""
     for name, video in videos.items():
         height, width = video.frames.shape[2:]
         scale = SIDE / min(height, width)
@@ -152,7 +165,7 @@ def enlarged(videos: dict[str, Video]) -> Iterator[tuple[str, list[Frame], list[
 def synthetic(
     flows: dict[str, FlowFunction], held_out: dict[str, Video], pairs: int
 ) -> dict[str, dict[str, float]]:
-    """Mean end-point error, everywhere and where the surface is seen in both frames."""
+    """Measure end-point errors, on all pixels and on those visible in both frames."""
     sources = Sources([Found(videos=held_out)], held_out=())
     rows = {}
     print(f"{'synthetic':<12}{'px moved':>10}" + "".join(f"{n:>14}{'seen':>8}" for n in flows))
@@ -181,12 +194,12 @@ def synthetic(
 
 def real(
     flows: dict[str, FlowFunction],
-    clips: Iterator[tuple[str, list[Frame], list[Labels]]],
+    clips: Iterator[Clip],
     every: int,
     gap: int,
-) -> list[dict[str, object]]:
-    """Photometric error (0..255), J of carrying and regions, a row a clip, the mean last."""
-    rows: list[dict[str, object]] = []
+) -> list[dict[str, Any]]:
+    """Measure J, photometric error (0..255) and regions: one row per clip, the mean last."""
+    rows: list[dict[str, Any]] = []
     print(f"\n{'clip':<14}" + "".join(f"{name:>14} J{'|I-I|':>9}" for name in flows))
     for name, frames, truth in clips:
         pairs = [pair_scores(flows, *pair) for pair in neighbours(frames, truth, every, gap)]
@@ -203,14 +216,14 @@ def real(
 
 
 def means(rows: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of every number."""
+    """Return the mean of every number."""
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 
 def neighbours(
-    frames: list[Frame], truth: list[Labels], every: int, gap: int
+    frames: Sequence[Frame], truth: Sequence[Labels], every: int, gap: int
 ) -> Iterator[tuple[Frame, Frame, Labels, Labels]]:
-    """Pairs of frames with their masks, where the object is there in both."""
+    """Yield pairs of frames that both show an object, with their masks."""
     for t in range(gap, len(frames), every):
         if truth[t - gap].any() and truth[t].any():
             yield frames[t], frames[t - gap], truth[t], truth[t - gap]
@@ -218,17 +231,17 @@ def neighbours(
 
 def pair_scores(
     flows: dict[str, FlowFunction],
-    current: np.ndarray,
-    previous: np.ndarray,
-    truth: np.ndarray,
-    before: np.ndarray,
+    current: Frame,
+    previous: Frame,
+    truth: Labels,
+    before: Labels,
 ) -> dict[str, dict[str, float]]:
-    """What each flow makes of a pair.
+    """Score each flow on a pair.
 
     Returns:
-        Of each: J of the carried mask; mean colour difference of the carried frame; for every
-        margin, whether the carried mask's box holds all of the object, its share of the frame, and
-        both again for the union of that box and the previous mask's ("union").
+        For each flow: J of the carried mask; mean colour difference of the carried frame; and for
+        every margin, whether the box of the carried mask contains the whole object, its share of
+        the frame, and both for the union of that box and that of the previous mask ("union").
     """
     fields = {name: flow(current, previous) for name, flow in flows.items()}
     planes = torch.from_numpy(previous).permute(2, 0, 1).float()
@@ -254,8 +267,8 @@ def pair_scores(
     return scores
 
 
-def box_of(mask: np.ndarray, margin: int) -> torch.Tensor:
-    """The region a tracker searches for a mask: (4,) px."""
+def box_of(mask: NDArray[np.bool_], margin: int) -> torch.Tensor:
+    """Return the region that a tracker searches for a mask, (4,) px."""
     planes = torch.from_numpy(mask)[None].float()
     return mask_boxes(planes, threshold=0.5, min_pixels=10, margin=margin, lost="frame")[0]
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How memory grows with objects and with frames, of the library and of the plain baseline; drawn.
+"""Measure and draw how peak memory grows with objects and frames, beside the plain baseline.
 
-    python benchmarks/growth.py --network small --json growth.json --picture growth.png
+    python -m benchmarks.growth --network small --json growth.json --picture growth.png
 
-Every point is the most one process held (Python and torch included), from `bench_track.py --peak`.
-Frames are remembered each, as the memory would otherwise grow too slowly to be seen; the library
-bounds it by `MemoryPolicy.max_frames`, the baseline does not.
+Every point is the peak of one process, Python and torch included, from `bench_track --peak`. Every
+frame is remembered, since the memory would otherwise grow too slowly to be seen. The library bounds
+it by `MemoryPolicy.max_frames`, the baseline does not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine
+from benchmarks.machine import describe_machine
 
 VARIANTS = ("baseline", "library", "regional")
 
@@ -38,22 +38,24 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--network", choices=("paper", "small"), default="paper")
     parser.add_argument("--objects", nargs="*", type=int, default=[1, 3, 5, 8])
     parser.add_argument("--frames", nargs="*", type=int, default=[3, 10, 20, 40])
     parser.add_argument("--size", nargs=2, type=int, default=[480, 854], metavar=("H", "W"))
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--picture", type=Path, help="PNG; needs pip install 'rmnet[plot]'")
+    parser.add_argument("--picture", type=Path, help="PNG to draw; needs rmnet[plot]")
     return parser.parse_args()
 
 
 def measure(arguments: argparse.Namespace, *, objects: int, frames: int) -> dict[str, Any]:
-    """Peak memory of each variant in a process of its own, MB."""
+    """Measure the peak memory of each variant in a process of its own, MB."""
     row: dict[str, Any] = {"objects": objects, "frames": frames}
     for variant in VARIANTS:
-        command = [sys.executable, str(Path(__file__).parent / "bench_track.py")]
+        command = [sys.executable, "-m", "benchmarks.bench_track"]
         command += ["--peak", variant, "--network", arguments.network, "--every", "1"]
         command += ["--objects", str(objects), "--frames", str(frames), "--warmup", "0"]
         command += ["--size", *map(str, arguments.size)]
@@ -64,11 +66,11 @@ def measure(arguments: argparse.Namespace, *, objects: int, frames: int) -> dict
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
-    """Two plots side by side."""
-    import matplotlib as mpl  # noqa: PLC0415 an extra
+    """Draw two plots side by side."""
+    import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
+    from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
     for axis, name in zip(axes, ("objects", "frames"), strict=True):

@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""A very long video: resident memory, time a frame and J, from its beginning to its end.
+"""Track a very long video, and record memory, time per frame and J throughout.
 
-    OMP_NUM_THREADS=1 python benchmarks/long_run.py --json benchmarks/results/long_run.json \
-        --picture docs/long-run.png
+    OMP_NUM_THREADS=1 python -m benchmarks.long_run --json benchmarks/results/long_run.json \
+        --picture docs/lab/long-run.png
 
-Two textured discs of the demo's materials move side by side over its ground, on paths that never
-repeat, so the truth is known in every frame. By turns one is removed, and another one, under a new id,
-is added in its place; every 500 frames both are corrected. What is timed is the processor's time of a
-step, which does not wait for other programs; drawing the frames is left out.
+Two discs with textures of the demo move side by side over its ground, on paths that never repeat;
+the truth is known in every frame. In turns, one is removed and another is added under a new id.
+Every 500 frames both are corrected. Times are processor times of the steps alone.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from machine import describe_machine
+from benchmarks.machine import describe_machine
 from rmnet import MemoryPolicy, RMNetSegmenter
-from rmnet.demo.textures import Array, ground, marbled, sample, speckled, spotted
+from rmnet.demo import Array, ground, marbled, sample, speckled, spotted
 from rmnet.metrics import jaccard
 
-LIFE = 700  # frames from an object's coming to its removal
+LIFE = 700  # frames from the arrival of an object to its removal
 CORRECT_EVERY = 500
-BIN = 500  # frames that a number of the report is taken over
+BIN = 500  # frames that each number of the report covers
 
 
 @dataclass(frozen=True)
 class Disc:
-    """One object; its centre keeps to one half of the frame, so that no other one hides it."""
+    """An object whose centre stays in one half of the frame, so that no other hides it."""
 
     object_id: int
     texture: Array
@@ -48,7 +47,7 @@ class Disc:
     phases: tuple[float, float, float, float]
 
     def centre(self, t: int, size: tuple[int, int]) -> tuple[float, float]:
-        """(y, x) px at frame t."""
+        """Return the centre (y, x) at frame t, px."""
         waves = [np.sin(r * t + p) for r, p in zip(self.rates, self.phases, strict=True)]
         y = 0.5 + 0.15 * (waves[0] + 0.6 * waves[1])
         x = (0.25 if self.object_id % 2 else 0.75) + 0.07 * (waves[2] + 0.6 * waves[3])
@@ -56,7 +55,7 @@ class Disc:
 
 
 class World:
-    """Frames and labels without end; the same for the same seed."""
+    """Endless frames and labels; equal seeds give equal ones."""
 
     def __init__(self, size: tuple[int, int], seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
@@ -67,14 +66,14 @@ class World:
         self.discs = {number: self._disc(number) for number in (1, 2)}
 
     def replace(self, object_id: int) -> int:
-        """Let one disc go and another one come; its id."""
+        """Replace a disc, and return the id of the new one."""
         del self.discs[object_id]
-        new = object_id + 2  # so the two there are differ in material
+        new = object_id + 2  # so that the two discs differ in texture
         self.discs[new] = self._disc(new)
         return new
 
     def frame(self, t: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        """(H, W, 3) and labels (H, W) of frame t."""
+        """Draw frame t, (H, W, 3) uint8, and its labels (H, W)."""
         y, x = self._grid
         picture = sample(self._ground, 1.5 * y + 20 * np.sin(t / 300), 1.5 * x + 0.2 * t)
         labels = np.zeros(self._size, np.int32)
@@ -99,7 +98,7 @@ class World:
 
 
 def run(num_frames: int, size: tuple[int, int], weights: str) -> Iterator[dict[str, Any]]:
-    """Track the world; a report of all bins so far after each."""
+    """Track the world, and yield the report so far after each bin."""
     segmenter = RMNetSegmenter.from_pretrained(weights, device="cpu")
     session = segmenter.start(memory=MemoryPolicy())
     world = World(size)
@@ -122,7 +121,7 @@ def run(num_frames: int, size: tuple[int, int], weights: str) -> Iterator[dict[s
         if arrived is not None:
             session.add_objects({arrived: truth == arrived})
             arrived = None
-        if t % (LIFE // 2) == LIFE // 2 - 1:  # one goes, and one with a new id is in the next frame
+        if t % (LIFE // 2) == LIFE // 2 - 1:  # the new object appears in the next frame
             oldest = session.objects[0]
             session.remove_objects(oldest)
             arrived = world.replace(oldest)
@@ -155,14 +154,14 @@ def run(num_frames: int, size: tuple[int, int], weights: str) -> Iterator[dict[s
 
 
 def resident_mb() -> float:
-    """Resident memory of this process, MB."""
+    """Return the resident memory of this process, MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
-    """Three curves over the frames."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 of an extra, for a picture only
+    """Draw three curves over the frames."""
+    from matplotlib.figure import Figure
 
     rows = report["bins"]
     frames = [row["frame"] for row in rows]
@@ -186,7 +185,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
 def main() -> None:
     """Measure, report and draw."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--frames", type=int, default=20_000)
     parser.add_argument("--size", type=int, nargs=2, default=(64, 128), metavar=("H", "W"))
@@ -198,7 +197,7 @@ def main() -> None:
     machine = describe_machine()
     for bins in run(args.frames, tuple(args.size), args.weights):
         report = {"machine": machine, **bins}
-        if args.json is not None:  # after every bin: half an hour's work is not lost
+        if args.json is not None:  # after every bin, so that little is lost
             args.json.write_text(json.dumps(report, indent=1) + "\n")
         if args.picture is not None:
             draw(report, args.picture)

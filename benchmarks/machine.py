@@ -1,4 +1,4 @@
-"""What a benchmark's JSON says of where its numbers come from."""
+"""Describes the origin of the numbers in the JSON of a benchmark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def describe_machine(device: str = "cpu") -> dict[str, object]:
-    """Versions, processor, device and commit."""
+    """Return versions, processor, device and commit."""
     commit = subprocess.run(
         ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
         capture_output=True, text=True, check=False,

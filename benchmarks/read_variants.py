@@ -1,10 +1,12 @@
-"""Other ways to compute the regional read, as people write them. All are exact ("excluded").
+"""Common other ways to write the regional read. All are exact ("excluded").
 
-Arguments are those of rmnet.ops.regional_read; the boxes of the cropping ones have to come to the
-host, which on a GPU waits for it.
+See `rmnet.ops.regional_read` for the arguments. The variants that crop copy the boxes to the host,
+which has to wait for a GPU.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from rmnet.geometry import cells_in_boxes
 
 
 def dense(qk: Tensor, mk: Tensor, mv: Tensor, qb: Tensor, mb: Tensor) -> Tensor:
-    """Every cell against every cell, what is outside masked away: the released computation."""
+    """Match all cells with all cells, and mask those outside: the released computation."""
     n, _, h, w, ck = mk.shape
     inside = cells_in_boxes(mb, h, w).flatten(1)
     scores = qk.flatten(1, 2) @ mk.flatten(1, 3).transpose(1, 2) * ck**-0.5
@@ -24,7 +26,7 @@ def dense(qk: Tensor, mk: Tensor, mv: Tensor, qb: Tensor, mb: Tensor) -> Tensor:
 
 
 def crop(qk: Tensor, mk: Tensor, mv: Tensor, qb: Tensor, mb: Tensor) -> Tensor:
-    """Cut the regions out, then product, softmax, product; an object at a time."""
+    """Cut the regions out, then multiply, softmax and multiply, object by object."""
 
     def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         scores = (queries * keys.shape[1] ** -0.5) @ keys.T
@@ -34,7 +36,7 @@ def crop(qk: Tensor, mk: Tensor, mv: Tensor, qb: Tensor, mb: Tensor) -> Tensor:
 
 
 def crop_sdpa(qk: Tensor, mk: Tensor, mv: Tensor, qb: Tensor, mb: Tensor) -> Tensor:
-    """Cut the regions out, then torch's scaled_dot_product_attention, values of their own width."""
+    """Cut the regions out, then call scaled_dot_product_attention with values of full width."""
 
     def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         return scaled_dot_product_attention(queries[None, None], keys[None, None],
@@ -44,7 +46,7 @@ def crop_sdpa(qk: Tensor, mk: Tensor, mv: Tensor, qb: Tensor, mb: Tensor) -> Ten
 
 
 def crop_sdpa_heads(qk: Tensor, mk: Tensor, mv: Tensor, qb: Tensor, mb: Tensor) -> Tensor:
-    """The same with the values cut in heads as wide as the keys, which flash kernels ask for."""
+    """Do the same with values cut into heads as wide as the keys, which flash kernels need."""
     ck = mk.shape[-1]
 
     def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -56,7 +58,14 @@ def crop_sdpa_heads(qk: Tensor, mk: Tensor, mv: Tensor, qb: Tensor, mb: Tensor) 
     return _cropped(attend, qk, mk, mv, qb, mb)
 
 
-def _cropped(attend, qk: Tensor, mk: Tensor, mv: Tensor, qb: Tensor, mb: Tensor) -> Tensor:  # noqa: ANN001
+def _cropped(
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor],
+    qk: Tensor,
+    mk: Tensor,
+    mv: Tensor,
+    qb: Tensor,
+    mb: Tensor,
+) -> Tensor:
     out = mv.new_zeros((*qk.shape[:3], mv.shape[-1]))
     for j, (x0, y0, x1, y1) in enumerate(qb.tolist()):
         boxes = mb[j].tolist()

@@ -1,25 +1,27 @@
-"""Where a step's time goes: stages of the library and of the baseline, wrapped from outside."""
+"""Where the time of a step goes: stages of the library and of the baseline, timed from outside."""
 
 from __future__ import annotations
 
 import contextlib
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass
+from functools import wraps
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
-from baseline import BaselineSession
-from rmnet import TrackingSession
-from rmnet.runtime import InferenceNetwork
-from rmnet.tracking.estimate import Estimate
-from rmnet.tracking.memory import MemoryBank
+from benchmarks.baseline import BaselineSession
+from benchmarks.watching import Function, exchanged
+from rmnet.runtime import Executor, FusedDecoder, ObjectwiseExecutor
+from rmnet.tracking import search_boxes
 
+OTHER = "input/output"  # what no other stage covers
 STAGES = (
     "query encoder",
     "flow + warp",
@@ -27,137 +29,169 @@ STAGES = (
     "read",
     "decoder",
     "aggregation + labels",
-    "input/output",  # what no other stage wraps
+    OTHER,
+)
+
+# A function, the stage that it is, and the stage that the time after it belongs to.
+WATCHED: tuple[tuple[Function, str, str], ...] = (
+    (search_boxes, "flow + warp", OTHER),
+    (ObjectwiseExecutor.encode_memory, "memory encoding", "memory encoding"),  # writing it
+    (ObjectwiseExecutor.encode_query, "query encoder", OTHER),
+    (FusedDecoder.skips, "decoder", OTHER),
+    (Executor.read, "read", OTHER),
+    (BaselineSession.search, "flow + warp", OTHER),
+    (BaselineSession.memorize, "memory encoding", OTHER),
+    (BaselineSession.encode_query, "query encoder", OTHER),
+    (BaselineSession.read, "read", OTHER),
+    (BaselineSession.decode, "decoder", OTHER),
+    (BaselineSession.aggregate, "aggregation + labels", OTHER),
+    (BaselineSession.label, "aggregation + labels", OTHER),
 )
 
 
-class Cost(NamedTuple):
-    """Of one stage in one step.
+@dataclass(frozen=True)
+class Cost:
+    """What one stage of one step costs.
 
     Attributes:
-        seconds: On the clock.
-        cpu_seconds: Of all threads together.
-        system_seconds: Of those, in the kernel.
-        page_faults: Minor ones.
+        seconds: Wall-clock time.
+        cpu_seconds: Processor time of all threads.
+        system_seconds: Part of that spent in the kernel.
+        page_faults: Minor page faults.
         macs: Multiply-adds of convolutions and matrix products; 0 unless counted.
     """
 
-    seconds: float
-    cpu_seconds: float
-    system_seconds: float
-    page_faults: float
-    macs: float
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    system_seconds: float = 0.0
+    page_faults: float = 0.0
+    macs: float = 0.0
 
-    def __add__(self, other: tuple[float, ...]) -> Cost:
-        """Both together."""
-        return Cost(*(a + b for a, b in zip(self, other, strict=True)))
+    def plus(self, other: Cost) -> Cost:
+        """Return the sum of both."""
+        return Cost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
-
-NOTHING = Cost(0, 0, 0, 0, 0)
+    def minus(self, other: Cost) -> Cost:
+        """Return the difference of both."""
+        return Cost(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Stopwatch:
-    """Charges a step's costs to the innermost stage that runs."""
+    """Charges the costs of a step to the innermost stage that runs.
+
+    Attributes:
+        steps: Costs by stage, one dictionary per step.
+        truth: (N, H, W) probabilities to return from the library's decoder, in place of its own.
+    """
+
+    running: ClassVar[Stopwatch | None] = None
 
     def __init__(self) -> None:
         self.steps: list[dict[str, Cost]] = []
+        self.truth: Tensor | None = None
         self._stack: list[str] = []
-        self._mark = tuple(NOTHING)
+        self._mark = Cost()
         self._counter: FlopCounterMode | None = None
-
-    def wrap(self, owner: Any, name: str, stage: str) -> None:  # noqa: ANN401 module, class, object
-        """Put a function or method that belongs to a stage under watch, for good."""
-        function: Callable[..., Any] = getattr(owner, name)
-
-        def watched(*args: object, **kwargs: object) -> object:
-            if not self._stack:  # another variant's step
-                return function(*args, **kwargs)
-            self._lap()
-            self._stack.append(stage)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self._lap()
-                self._stack.pop()
-
-        setattr(owner, name, watched)
 
     @contextlib.contextmanager
     def step(self, *, count: bool = False) -> Iterator[None]:
-        """Watch one step; counting multiply-adds makes it slow."""
+        """Watch one step; `count` counts multiply-adds, which makes it slow."""
         self._counter = FlopCounterMode(display=False) if count else None
-        self.steps.append(dict.fromkeys(STAGES, NOTHING))
+        self.steps.append(dict.fromkeys(STAGES, Cost()))
         with self._counter or contextlib.nullcontext():
-            self._stack, self._mark = [STAGES[-1]], self._now()
+            self._stack, self._mark = [OTHER], self._now()
+            Stopwatch.running = self
+            try:
+                yield
+                self._lap()
+            finally:
+                Stopwatch.running = None
+
+    @contextlib.contextmanager
+    def stage(self, name: str, then: str) -> Iterator[None]:
+        """Charge a stage; what follows the outermost one is charged to `then`."""
+        self._lap()
+        self._stack.append(name)
+        try:
             yield
+        finally:
             self._lap()
-        self._stack = []
+            self._stack.pop()
+            if len(self._stack) == 1:
+                self._stack[0] = then
 
     def medians(self) -> dict[str, Cost]:
-        """Of every stage over the steps so far, and of their sum, "all"."""
-        steps = [{**step, "all": sum(step.values(), NOTHING)} for step in self.steps]
+        """Return the median cost of every stage over the steps, and of their sum, "all"."""
+        steps = [{**step, "all": _total(step)} for step in self.steps]
         return {
             stage: Cost(
-                *(statistics.median(x) for x in zip(*(s[stage] for s in steps), strict=True))
+                *(
+                    statistics.median(values)
+                    for values in zip(*(astuple(step[stage]) for step in steps), strict=True)
+                )
             )
             for stage in (*STAGES, "all")
         }
 
     def _lap(self) -> None:
         now, stage = self._now(), self._stack[-1]
-        spent = tuple(b - a for a, b in zip(self._mark, now, strict=True))
-        self.steps[-1][stage] = self.steps[-1][stage] + spent
+        self.steps[-1][stage] = self.steps[-1][stage].plus(now.minus(self._mark))
         self._mark = now
 
-    def _now(self) -> tuple[float, ...]:
+    def _now(self) -> Cost:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         macs = self._counter.get_total_flops() / 2 if self._counter else 0.0
         cpu = usage.ru_utime + usage.ru_stime
-        return time.perf_counter(), cpu, usage.ru_stime, float(usage.ru_minflt), macs
+        return Cost(time.perf_counter(), cpu, usage.ru_stime, float(usage.ru_minflt), macs)
 
 
-def watch_library(session: TrackingSession, network: InferenceNetwork) -> Stopwatch:
-    """Wrap what a session calls; functions of modules stay wrapped, which costs others nothing."""
-    watch = Stopwatch()
-    propagate, of_session = (
-        sys.modules["rmnet.tracking.step"],
-        sys.modules["rmnet.tracking.session"],
-    )
-    for owner, name, stage in (
-        (network, "encode_query", "query encoder"),
-        (propagate, "_search_boxes", "flow + warp"),
-        (network, "encode_memory", "memory encoding"),
-        (MemoryBank, "write", "memory encoding"),
-        (propagate, "regional_read", "read"),
-        (network.network.decoder, "skips", "decoder"),
-        (network, "decode", "decoder"),
-        (Estimate, "probabilities", "aggregation + labels"),
-        (of_session, "segment", "aggregation + labels"),
-    ):
-        watch.wrap(owner, name, stage)
-    return watch
+@contextlib.contextmanager
+def watched_stages() -> Iterator[None]:
+    """Let the stages of the library and of the baseline charge the stopwatch that runs."""
+    with ExitStack() as stack:
+        for function, stage, then in WATCHED:
+            stack.enter_context(exchanged(function, _charging(stage, then)))
+        stack.enter_context(exchanged(ObjectwiseExecutor.decode, _decoding))
+        yield
 
 
-def watch_baseline(session: BaselineSession) -> Stopwatch:
-    """Wrap a baseline session's methods."""
-    watch = Stopwatch()
-    for name, stage in (
-        ("encode_query", "query encoder"),
-        ("search", "flow + warp"),
-        ("memorize", "memory encoding"),
-        ("read", "read"),
-        ("decode", "decoder"),
-        ("aggregate", "aggregation + labels"),
-        ("label", "aggregation + labels"),
-    ):
-        watch.wrap(session, name, stage)
-    return watch
+def _charging(stage: str, then: str) -> Callable[[Function], Function]:
+    def wrap(function: Function) -> Function:
+        @wraps(function)
+        def watched(*args: object, **options: object) -> object:
+            if Stopwatch.running is None:
+                return function(*args, **options)
+            with Stopwatch.running.stage(stage, then):
+                return function(*args, **options)
+
+        return watched
+
+    return wrap
+
+
+def _decoding(function: Function) -> Function:
+    charged = _charging("decoder", "aggregation + labels")(function)
+
+    @wraps(function)
+    def decode(*args: object, **options: object) -> object:
+        decoded = charged(*args, **options)
+        watch = Stopwatch.running
+        return decoded if watch is None or watch.truth is None else watch.truth
+
+    return decode
+
+
+def _total(step: dict[str, Cost]) -> Cost:
+    total = Cost()
+    for cost in step.values():
+        total = total.plus(cost)
+    return total
 
 
 def count_native_ops() -> None:
     """Tell torch's counter of operations what the native operators multiply.
 
-    Of a convolution what its definition multiplies; Winograd gets by with a quarter of it.
+    A convolution counts by its definition; Winograd's algorithm needs a quarter of that.
     """
     if not hasattr(torch.ops.rmnet, "regional_read"):
         return

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Track clips in DAVIS layout: J and F a clip, seconds a frame, peak memory; written as JSON.
+"""Track clips in DAVIS layout: J and F per clip, seconds per frame and peak memory.
 
-    python benchmarks/track_davis.py ROOT --json results.json --save predictions
+    python -m benchmarks.track_davis ROOT --json results.json --save predictions
 
 Clips of one object are scored as in DAVIS 2016, others as in DAVIS 2017: the first and the last
-frame do not count, and means are over objects. The floor is J&F of repeating the first mask.
+frame do not count, and means are over objects. The floor is the J&F of repeating the first mask.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import json
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import rmnet
-from machine import describe_machine
-from rmnet.evaluation.davis_protocol import SequenceScores, evaluate_sequence, summarise
+from benchmarks.machine import describe_machine
+from rmnet import RMNetSegmenter
+from rmnet.evaluation import SequenceScores, evaluate_sequence, summarise_davis
 from rmnet.io import open_frames, read_label_png, write_label_png
 
 
 def main() -> None:
     """Run every clip and print a row for each."""
     arguments = parse_arguments()
-    segmenter = rmnet.RMNetSegmenter.from_pretrained(arguments.weights, device=arguments.device)
+    segmenter = RMNetSegmenter.from_pretrained(arguments.weights, device=arguments.device)
     folders = sorted((arguments.root / "Annotations" / "480p").iterdir())
     names = arguments.clips or [folder.name for folder in folders]
-    size = arguments.size if arguments.size in (None, "native") else int(arguments.size)
-    options = {"flow": "none" if arguments.no_flow else None, "regional": arguments.regional}
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     tracked: list[SequenceScores] = []
     repeated: list[SequenceScores] = []
     print(
@@ -39,9 +39,7 @@ def main() -> None:
         f"{'s/frame':>9}{'MB':>7}"
     )
     for name in names:
-        row, scores, floor = run_clip(
-            segmenter, arguments.root, name, size=size, save=arguments.save, **options
-        )
+        row, scores, floor = run_clip(segmenter, arguments, name)
         rows.append(row)
         tracked.append(scores)
         repeated.append(floor)
@@ -55,8 +53,8 @@ def main() -> None:
     single = [i for i, row in enumerate(rows) if row["objects"] == 1]
     for label, some in (("one object", single), ("all", range(len(rows)))):
         if some:
-            mean = summarise(tracked[i] for i in some)
-            floor = summarise(repeated[i] for i in some)["J&F-Mean"]
+            mean = summarise_davis(tracked[i] for i in some)
+            floor = summarise_davis(repeated[i] for i in some)["J&F-Mean"]
             means[label] = {**mean, "floor": floor}
             print(
                 f"mean, {label}: J {mean['J-Mean']:.3f}, F {mean['F-Mean']:.3f}, "
@@ -69,27 +67,48 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("root", type=Path, help="folder with JPEGImages/480p and Annotations/480p")
     parser.add_argument("--weights", default="rmnet-small")
     parser.add_argument("--device", default=None)
-    parser.add_argument("--size", default=None, help="px of the shorter side, or native")
-    parser.add_argument("--no-flow", action="store_true", help="search around the previous mask")
+    parser.add_argument(
+        "--size",
+        default=None,
+        help="shorter side inside the network, px, or native; default: the weights'",
+    )
+    parser.add_argument(
+        "--no-flow",
+        action="store_true",
+        help="search around the previous mask instead of following the flow",
+    )
     parser.add_argument("--regional", action="store_true", help="compute on regions alone")
-    parser.add_argument("--clips", nargs="*", help="default: all")
+    parser.add_argument("--clips", nargs="*", help="names of clips; default: all")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--save", type=Path, help="folder for the predictions, as palette PNGs")
     return parser.parse_args()
 
 
-def run_clip(segmenter, root, name, *, size, save, **options):  # noqa: ANN001, ANN003, ANN201
-    """Track one clip with the mask of its first frame: its row, its scores and the floor's."""
+def run_clip(
+    segmenter: RMNetSegmenter, arguments: argparse.Namespace, name: str
+) -> tuple[dict[str, Any], SequenceScores, SequenceScores]:
+    """Track one clip from the mask of its first frame; return its row, its scores, the floor's."""
+    root, save = arguments.root, arguments.save
+    size = arguments.size if arguments.size in (None, "native") else int(arguments.size)
     files = sorted((root / "Annotations" / "480p" / name).iterdir())
     truth = [read_label_png(file) for file in files]
     frames = open_frames(root / "JPEGImages" / "480p" / name)
     start = time.perf_counter()
-    results = [r.labels for r in segmenter.stream(frames, truth[0], size=size, **options)]
+    stream = segmenter.stream(
+        frames,
+        truth[0],
+        size=size,
+        flow="none" if arguments.no_flow else None,
+        regional=arguments.regional,
+    )
+    results = [result.labels for result in stream]
     seconds = time.perf_counter() - start
     if save is not None:
         (save / name).mkdir(parents=True, exist_ok=True)
@@ -99,7 +118,7 @@ def run_clip(segmenter, root, name, *, size, save, **options):  # noqa: ANN001, 
     year = 2016 if len(ids) == 1 else 2017
     scores = evaluate_sequence(results, truth, year=year)
     floor = evaluate_sequence([truth[0]] * len(truth), truth, year=year)
-    mean = summarise([scores])
+    mean = summarise_davis([scores])
     row = {
         "clip": name,
         "frames": len(results),
@@ -108,7 +127,7 @@ def run_clip(segmenter, root, name, *, size, save, **options):  # noqa: ANN001, 
         "J": mean["J-Mean"],
         "F": mean["F-Mean"],
         "J&F": mean["J&F-Mean"],
-        "floor": summarise([floor])["J&F-Mean"],
+        "floor": summarise_davis([floor])["J&F-Mean"],
         "seconds_a_frame": seconds / len(results),
         "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
@@ -116,7 +135,7 @@ def run_clip(segmenter, root, name, *, size, save, **options):  # noqa: ANN001, 
 
 
 def describe(arguments: argparse.Namespace) -> dict[str, object]:
-    """Options that change the numbers."""
+    """Return the options that change the numbers."""
     return {key: getattr(arguments, key) for key in ("weights", "size", "no_flow", "regional")}
 
 

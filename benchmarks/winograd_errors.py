@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Rounding errors of 3x3 convolutions in float32, against float64: root mean square and largest.
+"""Measure rounding errors of 3x3 convolutions in float32 against float64: RMS and largest.
 
-    python benchmarks/winograd_errors.py
-    python benchmarks/winograd_errors.py --search
+    python -m benchmarks.winograd_errors
+    python -m benchmarks.winograd_errors --search
 
-First the native op and PyTorch's direct convolutions for the published network's layers. Then
-Winograd's F(m x m, 3 x 3) by interpolation points, emulated with 256 channels: every step in
-float32, filters transformed in float64 (the native op does that in float32 too). Outputs have a deviation of about 1. `--search` tries
-0, +-a, +-b for a and b on a grid of sixteenths instead, best first.
+The first rows compare the native op with PyTorch's direct convolutions on layers of the published
+network. The others emulate Winograd's F(m x m, 3 x 3) with different interpolation points and 256
+channels: all steps in float32, but filters transformed in float64 (in float32 by the native op).
+Outputs have a deviation of about 1. `--search` tries the points 0, +-a, +-b for a and b on a grid
+of sixteenths instead, and prints the best first.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def main() -> None:
 def layer_errors(
     channels: int, out_channels: int, height: int, width: int
 ) -> dict[str, tuple[float, float]]:
-    """Of one layer, by way of computing it."""
+    """Return the errors of one layer, by implementation."""
     g = torch.Generator().manual_seed(0)
     x = torch.randn((1, channels, height, width), generator=g)
     weight = torch.randn((out_channels, channels, 3, 3), generator=g) / (9 * channels) ** 0.5
@@ -74,7 +75,7 @@ def layer_errors(
 
 
 def emulate(points: tuple[float, ...]) -> tuple[float, float]:
-    """Errors of a convolution of random patches."""
+    """Return the errors of a convolution of random patches."""
     from_patch, from_filter, to_tile = transforms(points)
     size = len(from_patch)
     g = torch.Generator().manual_seed(0)
@@ -89,7 +90,7 @@ def emulate(points: tuple[float, ...]) -> tuple[float, float]:
 
 
 def both_sides(matrix: Tensor, squares: Tensor) -> Tensor:
-    """Multiply squares from left and right, matrix @ square @ matrix.T, term after term in the dtype given."""
+    """Compute matrix @ square @ matrix.T, term by term in the given dtype."""
     for axis in (-2, -1):
         columns = squares.movedim(axis, 0)
         rows = []
@@ -101,7 +102,7 @@ def both_sides(matrix: Tensor, squares: Tensor) -> Tensor:
 
 
 def transforms(points: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """B', G and A' of winograd.h for any points, infinity added, in float64."""
+    """Return B', G and A' of winograd.h for any points and infinity, in float64."""
     size = len(points) + 1
     from_patch = torch.zeros((size, size), dtype=torch.float64)
     from_filter = torch.zeros((size, 3), dtype=torch.float64)
@@ -120,7 +121,7 @@ def transforms(points: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def polynomial(roots: tuple[float, ...]) -> Tensor:
-    """Coefficients, of 1 first, of the product of x - root."""
+    """Return the coefficients of the product of (x - root), the constant first."""
     coefficients = [1.0]
     for root in roots:
         shifted = [0.0, *coefficients]
@@ -131,7 +132,7 @@ def polynomial(roots: tuple[float, ...]) -> Tensor:
 
 
 def errors(got: Tensor, want: Tensor) -> tuple[float, float]:
-    """Root mean square and largest."""
+    """Return the root mean square and the largest error."""
     difference = (got.double() - want).abs()
     return float(difference.square().mean().sqrt()), float(difference.max())
 

@@ -1,7 +1,7 @@
-"""Frames that come one at a time, without an end: a camera.
+"""Track an endless stream of frames, such as that of a camera.
 
-The session remembers a bounded number of frames, so it runs for as long as the camera does. Here
-a generator stands for the camera; with OpenCV it would be:
+A session remembers a bounded number of frames, so it can run as long as the camera does. Here a
+generator stands in for the camera. With OpenCV you would write:
 
     capture = cv2.VideoCapture(0)
     while True:
@@ -29,7 +29,7 @@ def camera() -> Iterator[np.ndarray]:
 
 def main() -> None:
     segmenter = RMNetSegmenter.from_pretrained()
-    # Fewer frames to remember and a smaller size inside the network: faster. See `rmnet track -h`.
+    # A smaller memory and a smaller size inside the network are faster. See `rmnet track -h`.
     session = segmenter.start(size=160, memory=MemoryPolicy(every=5, max_frames=8))
 
     start = time.perf_counter()
@@ -38,16 +38,16 @@ def main() -> None:
             result = session.step(frame, CLIP.labels[0])  # the first frame comes with its masks
         else:
             result = session.step(frame)
-        # What to do with a result: result.labels (H, W), result.binary(1), result.boxes, ...
+        # Use the result: result.labels (H, W), result.binary(1), result.boxes, ...
         lost = [i for i, s in zip(result.object_ids, result.status, strict=True) if s == "lost"]
         if lost:
-            print(f"frame {result.index}: lost {lost}, so the whole frame is searched for them")
+            print(f"frame {result.index}: lost {lost}; the next search covers the whole frame")
 
     print(f"{len(CLIP.frames) / (time.perf_counter() - start):.1f} frames per second")
     stats = session.memory_stats()
     print(f"remembered: frames {stats.frames}, {stats.num_bytes / 1e6:.1f} MB")
 
-    # Without masks that come later, stream() does the same in one line:
+    # If no masks are given later, stream() does the same in one line:
     for result in segmenter.stream(camera(), CLIP.labels[0], size=160):
         print(result)
         break

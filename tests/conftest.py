@@ -1,4 +1,4 @@
-"""What every test gets: fixed seeds, no network, and the fixtures that find real data."""
+"""Shared by all tests: fixed seeds, no network access, and the folder of real clips."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import ipaddress
 import os
 import random
 import socket
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,11 @@ import pytest
 import torch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Scripts, which import the modules beside them; last, so that they hide no other module.
-sys.path += [str(REPOSITORY / "training"), str(REPOSITORY / "benchmarks")]
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 def pytest_report_header() -> str:
-    """Say which rmnet is tested: the installed one or a checkout's."""
+    """Say which rmnet is tested: the installed one, or that of a checkout."""
     spec = importlib.util.find_spec("rmnet")
     origin = spec.origin if spec else "not installed: pip install '.[test]'"
     return f"rmnet: {origin}; torch {torch.__version__}, {torch.get_num_threads()} threads"
@@ -38,11 +35,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """Folder with `davis480/`: $RMNET_DATA, else ../shared/data beside the checkout."""
+    """Return the folder with `davis480/`: $RMNET_DATA, or ../shared/data beside the checkout."""
     given = os.environ.get("RMNET_DATA")
     root = Path(given) if given else REPOSITORY.parent / "shared" / "data"
     if not root.is_dir():
-        pytest.skip(f"no real clips: {root} is no folder (set RMNET_DATA to one)")
+        pytest.skip(f"no real clips: {root} is not a folder (set RMNET_DATA to one)")
     return root
 
 
@@ -56,8 +53,8 @@ def fixed_seeds() -> None:
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail whoever connects to another machine, or asks for its address."""
-    for name in PROXY_VARIABLES:  # a proxy on this machine would lead out of it
+    """Fail a test that connects to another machine or looks up its address."""
+    for name in PROXY_VARIABLES:  # a proxy on this machine would reach others
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setattr(socket.socket, "connect", _loopback_only(socket.socket.connect))
@@ -89,5 +86,5 @@ def _refuse_other_machines(host: str | bytes | None) -> None:
             return
     except ValueError:
         pass  # a host name
-    # pytest.fail is no Exception, so that no `except` on the way takes it for a lost connection
+    # Raises no Exception, so that no `except` on the way mistakes it for a lost connection.
     pytest.fail(f"a test tried to reach {name!r}; tests may connect to this machine only")

@@ -1,4 +1,4 @@
-"""A data folder of a few synthetic images, and settings small enough for the tests of training."""
+"""A data folder of a few synthetic images, and tiny settings for the training tests."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from phases import FlowPhase, Phase, Rate, TrainingConfig, read_config
-from recipes import Curve, Ingredient, Mixture
+from training.phases import FlowPhase, Phase, Rate, TrainingConfig, read_config
+from training.recipes import Curve, Ingredient, Mixture
 
 TRAINING = Path(__file__).resolve().parents[1] / "training"
 SMALL = read_config(TRAINING / "configs" / "rmnet-small.json")
@@ -51,7 +51,7 @@ TINY = TrainingConfig(
 
 
 def write_folder(root: Path, *, held_out: str = "bus") -> Path:
-    """Stills and clips in the layout of ../shared/data/train."""
+    """Write stills and clips in a layout that training reads; return the folder."""
     rng = np.random.default_rng(0)
     for number in range(4):
         still = root / "train" / "stills-a" / "blobs" / f"{number}.jpg"
@@ -62,7 +62,7 @@ def write_folder(root: Path, *, held_out: str = "bus") -> Path:
 
 
 def write_clip(folder: Path, rng: np.random.Generator, *, objects: int = 1) -> None:
-    """Eight frames of ellipses that move right."""
+    """Write eight frames of ellipses that move right, with their masks."""
     for t in range(8):
         centres = [(44 + 4 * t + 50 * k, 60) for k in range(objects)]
         write_still(folder / f"{t:05}.jpg", rng, centres=centres)
@@ -75,7 +75,7 @@ def write_still(
     centres: list[tuple[int, int]],
     mask: Path | None = None,
 ) -> None:
-    """A smooth picture with ellipses on it, which have other colours; ids 1, 2, ... in the mask."""
+    """Write a smooth picture with ellipses in inverted colours, and their mask of ids 1, 2, ..."""
     coarse = torch.from_numpy(rng.uniform(40, 210, (1, 3, 5, 6))).float()
     smooth = F.interpolate(coarse, (128, 160), mode="bicubic")[0].permute(1, 2, 0).numpy()
     y, x = np.mgrid[:128, :160]

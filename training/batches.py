@@ -1,4 +1,4 @@
-"""The batches of a run, each a function of the seed, the clips seen before it, and progress."""
+"""Batches of a run: each a function of the seed, the number of clips seen, and progress."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from clock import Deadline
-from packing import PackedBatch, pack
-from parallel import WHOLE, Part
-from planning import plan_batch
-from recipes import Mixture, Recipe
-from render import Clips, make_batch, render
-from sources import Sources
+from training.clock import Deadline
+from training.packing import PackedBatch, pack
+from training.parallel import WHOLE, Part
+from training.planning import plan_batch
+from training.recipes import Mixture, Recipe
+from training.render import Clips, make_batch, render
+from training.sources import Sources
 
-Use = Literal["recipe", "clips", "margins"]  # what random numbers are for; each has its own
+Use = Literal["recipe", "clips", "margins"]  # each use has random numbers of its own
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What a run goes through.
+    """The course of a run.
 
     Attributes:
-        name: Of the phase; another name, other random numbers.
-        recipes: What batches are made of.
-        planned: Clips of the whole run.
-        span: Part of a longer schedule that the run is.
-        seed: Of every batch.
+        name: Name of the phase; random numbers depend on it.
+        recipes: Recipes of the batches.
+        planned: Number of clips of the whole run.
+        span: Part of a longer schedule that the run covers, from and to in [0, 1].
+        seed: Seed for all random numbers.
         with_flow: Whether batches carry the true flow.
-        deadline: When the run ends, in place of `planned`.
+        deadline: End of the run by the clock, which then replaces `planned`.
     """
 
     name: str
@@ -47,19 +47,19 @@ class Schedule:
     deadline: Deadline | None = None
 
     def progress(self, seen: int) -> float:
-        """Where on the schedule a run is after `seen` clips, or now if it goes by the clock."""
+        """Return the position on the schedule after `seen` clips, or by the clock, in [0, 1]."""
         low, high = self.span
         return low + (high - low) * self._passed(seen)
 
     def is_over(self, seen: int) -> bool:
-        """Whether the run ends here."""
+        """Return whether the run ends after `seen` clips."""
         return self._passed(seen) >= 1
 
     def _passed(self, seen: int) -> float:
         return seen / self.planned if self.deadline is None else self.deadline.passed
 
     def generator(self, use: Use, seen: int, part: int = 0) -> np.random.Generator:
-        """Random numbers of the batch that begins after `seen` clips, for one use in one part."""
+        """Return the generator for one use in one part of the batch after `seen` clips."""
         name, number = zlib.crc32(self.name.encode()), get_args(Use).index(use)
         return np.random.default_rng([self.seed, name, seen, part, number])
 
@@ -69,9 +69,9 @@ class Order:
     """A batch to be made, or this process's part of it.
 
     Attributes:
-        recipe: What by.
-        before: Clips seen before it, by all processes.
-        after: Clips seen with it.
+        recipe: Recipe of its clips.
+        before: Clips that all processes have seen before it.
+        after: Clips that all processes have seen after it.
     """
 
     recipe: Recipe
@@ -81,19 +81,22 @@ class Order:
 
 @dataclass(frozen=True)
 class Batch(Order):
-    """A batch.
+    """A batch of drawn clips."""
 
-    Attributes:
-        clips: Drawn, or planned only, where a device is to draw them.
-    """
+    clips: Clips
 
-    clips: Clips | PackedBatch
+
+@dataclass(frozen=True)
+class PlannedBatch(Order):
+    """A batch that the device has yet to draw."""
+
+    plans: PackedBatch
 
 
 def orders(schedule: Schedule, *, seen: int = 0, part: Part = WHOLE) -> Iterator[Order]:
-    """Order batches from `seen` clips on: a resumed run meets those it would have met.
+    """Yield orders from `seen` clips on: a resumed run gets the batches that it would have got.
 
-    Orders are given in one place, though several processes carry them out: by the clock, each
+    One place gives the orders that several worker processes carry out: by the clock, each worker
     would have its own idea of progress.
     """
     while not schedule.is_over(seen):
@@ -105,8 +108,8 @@ def orders(schedule: Schedule, *, seen: int = 0, part: Part = WHOLE) -> Iterator
         seen = after
 
 
-class Batches(Dataset[Batch]):
-    """Batches by their orders."""
+class Batches(Dataset[Batch | PlannedBatch]):
+    """Makes batches to order."""
 
     def __init__(
         self,
@@ -116,19 +119,17 @@ class Batches(Dataset[Batch]):
         part: Part = WHOLE,
         planned_only: bool = False,
     ) -> None:
-        """`planned_only` leaves the drawing to the device."""
+        """Take the images and the schedule; `planned_only` leaves the drawing to the device."""
         self._sources, self._schedule = sources, schedule
         self._part, self._planned_only = part, planned_only
 
-    def __getitem__(self, order: Order) -> Batch:
+    def __getitem__(self, order: Order) -> Batch | PlannedBatch:
         """Make a batch."""
         rng = self._schedule.generator("clips", order.before, self._part.number)
         if self._planned_only:
-            clips = pack(plan_batch(self._sources, order.recipe, rng), order.recipe)
-        else:
-            clips = make_batch(
-                self._sources, order.recipe, rng, with_flow=self._schedule.with_flow
-            )  # fmt: skip
+            plans = pack(plan_batch(self._sources, order.recipe, rng), order.recipe)
+            return PlannedBatch(order.recipe, order.before, order.after, plans)
+        clips = make_batch(self._sources, order.recipe, rng, with_flow=self._schedule.with_flow)
         return Batch(order.recipe, order.before, order.after, clips)
 
 
@@ -141,10 +142,18 @@ def load(
     workers: int,
     device: torch.device,
 ) -> Generator[Batch, None, None]:
-    """Batches on their device, made ahead by `workers` processes (0: here, when asked for).
+    """Yield batches on their device, which worker processes make in advance.
 
-    For a CPU workers draw the clips; for a GPU they only plan them, and the GPU draws: its copy
-    of the images is made here. Closing the generator ends the processes.
+    For a CPU the workers draw the clips. For a GPU they only plan them, and the GPU draws them from
+    a copy of the images. Closing the generator ends the workers.
+
+    Args:
+        sources: The images.
+        schedule: The course of the run.
+        seen: Clips seen before the first batch.
+        part: This process's part of every batch.
+        workers: Number of processes; 0 makes batches here, when they are needed.
+        device: Device to train on.
     """
     on_device = device.type != "cpu"
     batches = Batches(sources, schedule, part=part, planned_only=on_device)
@@ -155,16 +164,16 @@ def load(
     made = iter(loader)
     started = set(active_children()) - others
     try:
-        # While the workers plan the first batches.
+        # The workers plan the first batches meanwhile.
         pictures = [picture.to(device) for picture in sources.pictures] if on_device else []
         for batch in made:
-            if isinstance(batch.clips, PackedBatch):
-                clips = render(batch.clips, pictures, with_flow=schedule.with_flow)
-                yield replace(batch, clips=clips)
+            if isinstance(batch, PlannedBatch):
+                clips = render(batch.plans, pictures, with_flow=schedule.with_flow)
+                yield Batch(batch.recipe, batch.before, batch.after, clips)
             else:
                 yield batch
     finally:
-        del made  # which asks them to end
+        del made  # asks the workers to end
         for worker in started:
             worker.kill()
             worker.join()
@@ -172,21 +181,21 @@ def load(
 
 def make_loader(
     batches: Batches, ordered: Iterator[Order], workers: int, *, from_scratch: bool
-) -> DataLoader[Batch]:
-    """Carry orders out in `workers` processes, some ahead.
+) -> DataLoader[Batch | PlannedBatch]:
+    """Carry out orders in worker processes, some in advance.
 
     Args:
-        batches: That are ordered.
+        batches: Makes the batches.
         ordered: Orders.
-        workers: Processes; 0 for this one.
-        from_scratch: Whether workers share nothing with this process. They must not where it uses
-            CUDA: in a fork of it, whatever belongs to CUDA can neither be used nor freed.
+        workers: Number of processes; 0 for this one.
+        from_scratch: Whether workers share nothing with this process. Necessary where it uses CUDA:
+            a fork of it can neither use nor free what belongs to CUDA.
     """
-    if from_scratch:  # one import of torch, and of what comes with it, for all workers
+    if from_scratch:  # import torch once for all workers
         get_context("forkserver").set_forkserver_preload(["torch"])
     return DataLoader(
         batches,
-        sampler=ordered,  # pyright: ignore[reportArgumentType]
+        sampler=ordered,
         batch_size=None,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
@@ -196,6 +205,6 @@ def make_loader(
 
 
 def _leave_signals_to_parent(worker: int) -> None:
-    # Both may reach the whole process group; the run ends its workers once it has saved.
+    # Both signals may reach the whole process group; the run saves before it ends its workers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

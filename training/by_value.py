@@ -12,8 +12,8 @@ from torch import Tensor
 class ByValue:
     """A dataclass whose tensors are pickled as their bytes.
 
-    torch would send each as a file descriptor onto shared memory, of which there may be few:
-    containers often come with 64 MB of /dev/shm, and shells with 1024 descriptors.
+    torch would send each as a file descriptor of shared memory. Both may be scarce: containers
+    often have 64 MB of /dev/shm, and shells 1024 descriptors.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Experiments: one change at a time, on a small budget."""
+"""The experiments: one change each, on a small budget."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from phases import MarginRanges, Phase, Rate, TrainingConfig
-from recipes import Curve, Ingredient, Mixture
+from training.phases import MarginRanges, Phase, Rate, TrainingConfig
+from training.recipes import Curve, Ingredient, Mixture
 
 TWO_FRAMES, THREE_FRAMES = 4000, 1500  # clips: at 128 px, then at 160 px
 SWITCH = TWO_FRAMES / (TWO_FRAMES + THREE_FRAMES)
@@ -20,12 +20,12 @@ class Experiment:
     """One change to the base.
 
     Attributes:
-        name: Of its result, `training/results/NAME-SEED.json`.
-        what: The change.
-        why: What it should tell.
-        change: To the config.
-        photographs: Whether to learn from all stills there are, instead of freely licensed data:
-            clips of DAVIS, their frames, and shapes by code.
+        name: Name of its result, `training/results/NAME-SEED.json`.
+        what: Description of the change.
+        why: Reason for trying it.
+        change: Function that changes the config.
+        photographs: Whether to learn from all stills, instead of freely licensed data: clips of
+            DAVIS, their frames, and shapes drawn by code.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Experiment:
 
 
 def base_config(config: TrainingConfig) -> TrainingConfig:
-    """A whole training, both phases in small: one phase of 5,500 clips."""
+    """Return a config with one phase of 5,500 clips: both phases of a whole training in small."""
     early = Curve(((0.0, 1.0), (SWITCH, 1.0), (SWITCH, 0.0)))
     late = Curve(((0.0, 0.0), (SWITCH, 0.0), (SWITCH, 1.0)))
     ingredients = []
@@ -67,17 +67,17 @@ def _scaled(curve: Curve, factor: float) -> Curve:
 
 
 def network(**changes: Any) -> Change:  # noqa: ANN401 any field of RMNetConfig
-    """Change the network."""
+    """Return a change of fields of the network's config."""
     return lambda config: replace(config, network=replace(config.network, **changes))
 
 
 def phase(**changes: Any) -> Change:  # noqa: ANN401 any field of Phase
-    """Change the phase."""
+    """Return a change of fields of the phase."""
     return lambda config: replace(config, phases=(replace(config.phases[0], **changes),))
 
 
 def recipes(**changes: Any) -> Change:  # noqa: ANN401 any field of Ingredient
-    """Change every recipe."""
+    """Return a change of fields of every recipe."""
 
     def change(config: TrainingConfig) -> TrainingConfig:
         ingredients = config.phases[0].recipes.ingredients
@@ -87,7 +87,7 @@ def recipes(**changes: Any) -> Change:  # noqa: ANN401 any field of Ingredient
 
 
 def mostly_several(config: TrainingConfig) -> TrainingConfig:
-    """Two or three objects in three quarters of the batches, where the base has two in one."""
+    """Put two or three objects into three quarters of the batches; the base has two in one."""
     ingredients = [
         replace(
             ingredient,

@@ -1,4 +1,4 @@
-"""Time that a run has taken, over all the processes that went on with it."""
+"""Time that a run has taken, over all processes that worked on it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 
 class Clock:
-    """Seconds since a run began, those between two processes left out."""
+    """Measures the time of a run, without the pauses between its processes."""
 
     def __init__(self, spent: float = 0.0) -> None:
-        """Go on from `spent` seconds."""
+        """Start at `spent` seconds."""
         self._spent, self._begun = spent, time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Seconds so far."""
+        """Wall-clock time so far."""
         return self._spent + time.monotonic() - self._begun
 
 
@@ -24,7 +24,7 @@ class Deadline:
     """The end of a run that is limited by time.
 
     Attributes:
-        clock: The run's.
+        clock: Clock of the run.
         minutes: Length of the whole run.
     """
 
@@ -33,5 +33,5 @@ class Deadline:
 
     @property
     def passed(self) -> float:
-        """Part of the time that has passed, 0 to 1."""
+        """Part of the time that has passed, in [0, 1]."""
         return min(1.0, self.clock.seconds / (60 * self.minutes))

@@ -1,4 +1,4 @@
-"""Changes of colour: brightness, contrast, saturation and tint as one matrix."""
+"""Colour changes: brightness, contrast, saturation and tint as one matrix."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-GREY = 115.0  # the mean of photographs, about
+GREY = 115.0  # about the mean of photographs
 
 
 @dataclass(frozen=True)
 class ColourChange:
-    """colour → matrix @ colour + pivot * mean, where `mean` is that of `gains` * colour.
+    """The map colour → matrix @ colour + pivot * mean, with the mean of `gains` * colour.
 
     Attributes:
         matrix: (3, 3).
-        gains: (3,) brightness and tint.
-        pivot: 1 - contrast: how much of the mean is put in the place of what contrast takes.
+        gains: (3,) factors of brightness and tint.
+        pivot: 1 - contrast: the share of the mean that makes up for what contrast removes.
     """
 
     matrix: NDArray[np.float64]
@@ -28,7 +28,7 @@ class ColourChange:
 
     @property
     def row(self) -> NDArray[np.float64]:
-        """The 13 numbers as a row, for `change_colours`."""
+        """The 13 numbers in a row, for `change_colours`."""
         return np.concatenate([self.matrix.ravel(), self.gains, [self.pivot]])
 
 
@@ -45,7 +45,7 @@ def random_change(rng: np.random.Generator, strength: float) -> ColourChange:
 
 
 def without_colour(change: ColourChange) -> ColourChange:
-    """The change, followed by turning all grey."""
+    """Return the change, followed by a conversion to grey."""
     return ColourChange(np.full((3, 3), 1 / 3) @ change.matrix, change.gains, change.pivot)
 
 
@@ -54,8 +54,8 @@ def change_colours(frames: Tensor, rows: Tensor, *, pivot: float | None = None) 
 
     Args:
         frames: (L, 3, T, H, W).
-        rows: (L, 13) of `ColourChange.row`, or (L, T, 13), one a frame.
-        pivot: The mean that contrast turns about; None for the frames' own.
+        rows: (L, 13) of `ColourChange.row`, or (L, T, 13) with one row per frame.
+        pivot: The mean that contrast turns about; None for the mean of the frames.
 
     Returns:
         The changed frames.

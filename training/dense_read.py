@@ -1,4 +1,4 @@
-"""The regional read without a look at its boxes, for training on a GPU."""
+"""The regional read over all cells, for training on a GPU."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ def dense_read(
     semantics: ReadSemantics,
     scale: float,
 ) -> Tensor:
-    """Do what `rmnet.ops.regional_read` does with gradients, over all cells, masked.
+    """Compute the differentiable `rmnet.ops.regional_read` over all cells, with masks.
 
-    The library's differentiable path touches the cells inside the boxes alone, for which it has
-    to wait until the device has told their sizes. Here the device is never waited for; grids of
-    training are small.
+    The library's differentiable path touches only the cells inside the boxes, so it has to wait
+    for the device to report their sizes. This function never waits; training grids are small.
 
     Args:
         query_key: (n, h, w, ck).
@@ -31,11 +30,11 @@ def dense_read(
         memory_value: (n, T, h, w, cv).
         query_boxes: (n, 4) cells, half-open.
         memory_boxes: (n, T, 4) cells, half-open.
-        semantics: What a memory cell outside its box does.
+        semantics: "excluded" or "zeroed": the treatment of memory cells outside their box.
         scale: Factor on key products.
 
     Returns:
-        (n, h, w, cv), of the values' dtype.
+        (n, h, w, cv) of the values' dtype.
     """
     h, w = memory_key.shape[2:4]
     searched = cells_in_boxes(query_boxes, h, w).unsqueeze(-1)
@@ -49,7 +48,7 @@ def dense_read(
             read = (queries @ keys.transpose(1, 2)).softmax(-1) @ values
             return read.unflatten(1, (h, w)).to(memory_value.dtype)
         scores = queries @ keys.transpose(1, 2)
-        # Not -inf: where nothing is remembered, that would be no number.
+        # Not -inf, which gives NaN where nothing is remembered.
         scores = scores.masked_fill(~remembered.unsqueeze(1), torch.finfo(scores.dtype).min)
         read = (scores.softmax(-1) @ values).unflatten(1, (h, w))
         found = searched & remembered.any(1).view(-1, 1, 1, 1)

@@ -1,7 +1,9 @@
-"""Draw a run's loss and held-out J: `python training/draw_curves.py runs/clips [more runs]`.
+"""Draw the loss and the held-out J of runs.
 
-Writes curves.png (matplotlib) and curves.json beside the log. The runs of several phases are
-drawn one after another, in the order given, into the first one's folder.
+    python -m training.draw_curves runs/clips [more runs]
+
+Writes curves.png (needs matplotlib) and curves.json into the folder of the first run. Several runs
+are drawn one after another, in the order given.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runs import LOG
+from training.runs import LOG
 
 CURVES = {
     "train": ("loss", "jaccard", "rate", "mean_motion"),
@@ -21,7 +23,7 @@ CURVES = {
 
 
 def read_curves(folders: Sequence[Path]) -> dict[str, list[tuple[int, float]]]:
-    """Points (clips seen, value) of each curve, the phases one after another."""
+    """Return the points (clips seen, value) of each curve, one run after another."""
     curves: dict[str, list[tuple[int, float]]] = {}
     before = 0
     for folder in folders:
@@ -39,8 +41,8 @@ def read_curves(folders: Sequence[Path]) -> dict[str, list[tuple[int, float]]]:
 
 def draw(folders: Sequence[Path]) -> None:
     """Write curves.json and curves.png into the first folder."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 optional
-    from matplotlib.figure import Figure  # noqa: PLC0415 optional
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     curves = read_curves(folders)
     write_curves(curves, folders[0])
@@ -59,7 +61,7 @@ def write_curves(curves: dict[str, list[tuple[int, float]]], folder: Path) -> No
 
 
 def draw_if_possible(folder: Path) -> None:
-    """Draw a run's curves; without matplotlib only the JSON is written."""
+    """Draw the curves of a run; without matplotlib, write only their JSON."""
     try:
         draw([folder])
     except ImportError:
@@ -77,8 +79,10 @@ def _plot(axes: Any, curves: dict[str, Any], names: dict[str, str]) -> None:  # 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, in their order")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, in order")
     draw(parser.parse_args().runs)
 
 

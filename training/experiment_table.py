@@ -1,4 +1,4 @@
-"""The table of `EXPERIMENTS.md`, drawn from the results."""
+"""The table in `EXPERIMENTS.md`, made from the results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from changes import EXPERIMENTS
+from training.changes import EXPERIMENTS
 
 FOLDER = Path(__file__).parent
 RESULTS, PAGE = FOLDER / "results", FOLDER / "EXPERIMENTS.md"
@@ -17,7 +17,7 @@ NOT_RUN = "not run"
 
 
 def update_page(page: Path = PAGE, results: Path = RESULTS) -> None:
-    """Put the table of all results between the page's two marks."""
+    """Write the table of all results between the two marks of the page."""
     text = page.read_text(encoding="utf-8")
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
     table = draw_table(read_results(results))
@@ -25,7 +25,7 @@ def update_page(page: Path = PAGE, results: Path = RESULTS) -> None:
 
 
 def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Results by experiment, by rising seed."""
+    """Return the results of each experiment, in order of their seeds."""
     found: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(folder.glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -34,7 +34,7 @@ def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def draw_table(results: dict[str, list[dict[str, Any]]]) -> str:
-    """A row an experiment, run or not."""
+    """Return a Markdown table with one row per experiment, run or not."""
     base = results.get("base", [])
     rows = [
         "| experiment | change | why | J, by seed | against base | training J | size | minutes |",

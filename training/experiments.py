@@ -1,8 +1,11 @@
-"""Run experiments: `python training/experiments.py base zeroed [--seed 1]`; `--list` names them.
+"""Run experiments.
 
-Each is a small training (5,500 clips) from random weights with one change, in one process. Its
-result goes to training/results/NAME-SEED.json, and the table in training/EXPERIMENTS.md is drawn
-anew from all results. A run that was stopped goes on.
+    python -m training.experiments --list
+    python -m training.experiments base zeroed --seed 1
+
+Each is a small training (5,500 clips) from random weights with one change, in one process. It
+writes training/results/NAME-SEED.json and updates the table in training/EXPERIMENTS.md. A run that
+was stopped resumes.
 """
 
 from __future__ import annotations
@@ -16,19 +19,19 @@ from typing import Any
 
 import torch
 
-from arguments import chosen_device, number_of_workers, run_command
-from changes import EXPERIMENTS, Experiment, base_config
-from experiment_table import RESULTS, update_page
-from free_data import without_photographs
-from held_out import held_out_jaccard
-from layouts import Found, read_folder
-from phases import read_config
-from runs import LOG, read_checkpoint
-from sources import HELD_OUT, SIDE, Sources, default_data
-from strict_json import TrainingConfigError
-from train import train
+from training.arguments import chosen_device, number_of_workers, run_command
+from training.changes import EXPERIMENTS, Experiment, base_config
+from training.experiment_table import RESULTS, update_page
+from training.free_data import without_photographs
+from training.held_out import held_out_jaccard
+from training.layouts import Found, read_folder
+from training.phases import read_config
+from training.runs import LOG, read_checkpoint
+from training.sources import HELD_OUT, SIDE, Sources, default_data
+from training.strict_json import TrainingConfigError
+from training.train import train
 
-# The network of the first generation, with which all results so far were found.
+# The first-generation network, which all results so far belong to.
 CONFIG = Path(__file__).parent / "configs" / "experiments-small.json"
 
 
@@ -42,19 +45,19 @@ def run_experiment(
     device: torch.device | str = "cpu",
     workers: int = 1,
 ) -> dict[str, Any]:
-    """Train with the change and measure.
+    """Train with a change and measure the result.
 
     Args:
         experiment: The change.
         found: The images.
-        folder: Of the run.
-        seed: Of weights and batches.
-        clips: Planned clips; None for the full budget.
-        device: Where to train.
-        workers: Processes that make clips.
+        folder: Folder of the run.
+        seed: Seed for the weights and the batches.
+        clips: Number of clips to train on; None for the full budget.
+        device: Device to train on.
+        workers: Number of processes that make clips.
 
     Returns:
-        The result, as it is written.
+        The result, ready to be written as JSON.
     """
     config = experiment.change(base_config(read_config(CONFIG)))
     if not experiment.photographs:
@@ -67,7 +70,7 @@ def run_experiment(
     )  # fmt: skip
     seen = read_checkpoint(folder)["seen"]
     if seen < (clips or phase.clips):
-        raise SystemExit(f"stopped after {seen} clips; the same command goes on")
+        raise SystemExit(f"stopped after {seen} clips; the same command resumes")
     scores = held_out_jaccard(network, sources.held_out, device=device, size=config.check_size)
     lines = [json.loads(x) for x in (folder / LOG).read_text(encoding="utf-8").splitlines()]
     trained = [line for line in lines if line["kind"] == "train"]
@@ -79,7 +82,7 @@ def run_experiment(
         "J by clip": scores,
         "training J": trained[-1]["jaccard"] if trained else None,
         "parameters": sum(p.numel() for p in network.parameters()),
-        # A run that was stopped begins to count anew, so the parts are added.
+        # Each process of a resumed run counts from zero.
         "seconds": sum(_seconds_of_parts(lines)),
         "machine": f"{platform.machine()}, torch {torch.__version__}, {device}",
         "commit": _commit(),
@@ -103,8 +106,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", help="default: only draw the table")
-    parser.add_argument("--list", action="store_true", help="say what there is")
+    parser.add_argument(
+        "names", nargs="*", help="experiments to run; default: none, only update the table"
+    )
+    parser.add_argument("--list", action="store_true", help="list the experiments")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=default_data())
     parser.add_argument("--runs", type=Path, default=Path("runs/experiments"))

@@ -1,8 +1,8 @@
-"""Join both trainings into one folder that `RMNetSegmenter.from_pretrained` reads.
+"""Export trained weights as a folder for `RMNetSegmenter.from_pretrained`.
 
-    python training/export.py runs/large --flow runs/flow --out runs/rmnet-small
+    python -m training.export runs/large --flow runs/flow --out runs/rmnet-small
 
-takes the averaged weights of both checkpoints and writes config.json and model.safetensors.
+Takes the averaged weights of both checkpoints and writes config.json and model.safetensors.
 """
 
 from __future__ import annotations
@@ -13,22 +13,26 @@ from pathlib import Path
 
 import torch
 
-from arguments import run_command
 from rmnet.config import RMNetConfig
 from rmnet.network import RMNet
 from rmnet.weights import save_network
-from runs import read_checkpoint
-from start import flow_state
-from strict_json import TrainingConfigError
+from training.arguments import run_command
+from training.runs import read_checkpoint
+from training.start import flow_state
+from training.strict_json import TrainingConfigError
 
 
 def join(segmentation: Path, flow: str | None, *, size: int | None = None) -> RMNet:
-    """Build the network of a run; every weight is a trained one.
+    """Build a network from the averaged weights of a run and of a flow.
 
     Args:
-        segmentation: Folder of `train.py`.
-        flow: Folder of `train_flow.py`, or weights; None for the flow that the run began with.
-        size: The `size` it is to be used at, px; None for its config's.
+        segmentation: Folder of a run of `training.train`.
+        flow: Folder of a run of `training.train_flow`, or weights; None for the flow that the run
+            started with.
+        size: Value for `config.size`, px; None for that of the run.
+
+    Raises:
+        TrainingConfigError: the flow has never been trained.
     """
     state = read_checkpoint(segmentation)
     config = RMNetConfig.from_json(state["network"])
@@ -39,7 +43,7 @@ def join(segmentation: Path, flow: str | None, *, size: int | None = None) -> RM
     elif not state["flow_trained"]:
         raise TrainingConfigError(
             f"the flow of {segmentation} was never trained; accepted: --flow with the folder of "
-            "train_flow.py, or with weights such as rmnet-small"
+            "training.train_flow, or with weights such as rmnet-small"
         )
     return network
 
@@ -49,9 +53,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("segmentation", type=Path, help="folder of train.py")
-    parser.add_argument("--flow", help="folder of train_flow.py, or weights")
-    parser.add_argument("--size", type=int, help="config.size, px; default: the config's")
+    parser.add_argument("segmentation", type=Path, help="folder of training.train")
+    parser.add_argument("--flow", help="folder of training.train_flow, or weights")
+    parser.add_argument("--size", type=int, help="config.size, px; default: that of the run")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     network = join(given.segmentation, given.flow, size=given.size)

@@ -1,4 +1,4 @@
-"""One process a folder: two runs in one would write over each other's checkpoints."""
+"""A lock for the folder of a run: two runs would overwrite each other's checkpoints."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import fcntl
 import os
 from pathlib import Path
 
-from strict_json import TrainingConfigError
+from training.strict_json import TrainingConfigError
 
 LOCK = "lock"
 _held: set[int] = set()
 
 
 class FolderLock:
-    """The lock of a folder, held until `release`, or until the process ends, however it ends."""
+    """Locks a folder until `release`, or until the process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
         """Take the lock.
 
         Raises:
-            TrainingConfigError: another process, or another run in this one, holds it.
+            TrainingConfigError: another process, or another run of this one, holds it.
         """
         self._file: int | None = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         _held.add(self._file)
@@ -36,14 +36,14 @@ class FolderLock:
         os.write(self._file, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
-        """Let others train into the folder; a second call does nothing."""
+        """Release the lock; a second call does nothing."""
         if self._file is not None and self._file in _held:
             _held.remove(self._file)
             os.close(self._file)
         self._file = None
 
     def __del__(self) -> None:
-        """Release what a run that failed has left."""
+        """Release the lock of a run that failed."""
         self.release()
 
 

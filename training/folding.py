@@ -1,4 +1,4 @@
-"""BatchNorms multiplied into their convolutions, once a step."""
+"""BatchNorms folded into their convolutions, once per step."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Layer = Callable[[Tensor], Tensor]
 def folded(network: nn.Module, dtype: torch.dtype, *, wanted: bool = True) -> Iterator[None]:
     """Compute every convolution of an `InvertedResidual` and its BatchNorm as one convolution.
 
-    The widest tensors are written and read once less. Values and gradients, those of the
-    BatchNorm's weights too, are the same, as long as the BatchNorms keep their statistics.
+    This saves one pass over the widest tensors. Values and gradients, including those of the
+    BatchNorm's weights, stay the same as long as the BatchNorms keep their statistics.
 
     Args:
-        network: That holds the blocks; it is as before at the end.
-        dtype: That the convolutions run in.
-        wanted: False does nothing.
+        network: Network that holds the blocks; restored at the end.
+        dtype: Precision of the convolutions.
+        wanted: Whether to fold at all.
     """
     blocks = [x for x in network.modules() if wanted and isinstance(x, InvertedResidual)]
     for block in blocks:
         layers = [(_product(conv, norm, dtype), _unchanged) for conv, norm in block.main_path()]
-        # An attribute of the instance, which hides the class's method.
-        block.main_path = partial(list, layers)  # pyright: ignore[reportAttributeAccessIssue]
+        # This attribute hides the method of the class.
+        block.main_path = partial(list, layers)
     try:
         yield
     finally:
@@ -40,10 +40,12 @@ def folded(network: nn.Module, dtype: torch.dtype, *, wanted: bool = True) -> It
 
 
 def _product(conv: nn.Conv2d, norm: nn.BatchNorm2d, dtype: torch.dtype) -> Layer:
-    """The convolution that does what both do."""
+    """Return the convolution that equals a convolution and its BatchNorm."""
     if conv.groups > 1 and conv.weight.device.type == "cpu":
-        # There the gradients of depthwise convolutions take 3 to 8 times as long in bfloat16.
+        # On a CPU, gradients of depthwise convolutions take 3 to 8 times as long in bfloat16.
         dtype = torch.float32
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     weight = (conv.weight * scale.view(-1, 1, 1, 1)).to(dtype)
     bias = (norm.bias - norm.running_mean * scale).to(dtype)

@@ -1,26 +1,26 @@
-"""What may be learnt from under free licences: no photograph, whoever took it."""
+"""Training data under free licences: no photographs."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from layouts import Found
-from pictures import Picture
-from shapes import make_stills
+from training.layouts import Found
+from training.pictures import Picture
+from training.shapes import make_stills
 
-SHAPES = 1000  # stills made by code, in place of 2,659 photographs
-FRAMES_APART = 5  # frames of a clip that serve as stills
+SHAPES = 1000  # stills drawn by code, in place of 2,659 photographs
+FRAMES_APART = 5  # every fifth frame of a clip serves as a still
 
 
 def without_photographs(
     found: Found, *, held_out: Collection[str], shapes: int | None = None
 ) -> Found:
-    """Put frames of the clips, and shapes by code, in the place of the stills that were found.
+    """Replace stills by frames of the clips and by shapes drawn by code.
 
     Args:
-        found: Of one data folder. Its clips stay: DAVIS has them under CC BY 4.0.
-        held_out: Clips whose frames are not learnt from.
-        shapes: Stills to make; None for `SHAPES`.
+        found: Contents of a data folder. Its clips stay: those of DAVIS are under CC BY 4.0.
+        held_out: Names of clips whose frames are left out.
+        shapes: Number of stills to draw; None for `SHAPES`.
     """
     frames: list[Picture] = []
     for name, video in found.videos.items():

@@ -1,17 +1,16 @@
-"""The run's yardstick: J on clips no weights were made from."""
+"""Checks during a run: J on clips that are not trained on."""
 
 from __future__ import annotations
 
 import torch
 
-from pictures import Video
+from rmnet import RMNetSegmenter
 from rmnet.geometry import backward_warp, normalise, resize
 from rmnet.metrics import jaccard
-from rmnet.network import RMNet
-from rmnet.network.flow import TinyFlowNet
-from rmnet.segmenter import RMNetSegmenter
+from rmnet.network import RMNet, TinyFlowNet
+from training.pictures import Video
 
-FRAMES, STRIDE = 40, 2  # of each clip: its first 40 frames, every other one
+FRAMES, STRIDE = 40, 2  # every other one of the first 40 frames of a clip
 
 
 def held_out_jaccard(
@@ -21,9 +20,10 @@ def held_out_jaccard(
     device: torch.device | str = "cpu",
     size: int | None = None,
 ) -> dict[str, float]:
-    """Mean J over the objects of every clip's frames 1.., the first masks given, as in use.
+    """Track every clip from its first masks, and return its mean J over objects and frames.
 
-    Without flow: TinyFlowNet is trained apart. A clip that begins without an object is left out.
+    Tracking uses no flow, since TinyFlowNet is trained separately. Clips whose first frame shows no
+    object are left out.
     """
     segmenter = RMNetSegmenter(network, device=device)
     scores = {}
@@ -48,14 +48,14 @@ def carried_jaccard(
     device: torch.device | str = "cpu",
     size: int = 480,
 ) -> dict[str, float]:
-    """How well a flow carries the true mask of frame t-1 to t, neighbours in the clip.
+    """Measure how well a flow carries the true mask of frame t-1 to frame t.
 
-    Frames are resized, enlarged too, to a shorter side of `size` px: what matters is how good the
-    flow is at the size it is used at.
+    Frames are resized to a shorter side of `size` px, even enlarged: what counts is the
+    flow at the size of use.
 
     Returns:
-        `carried`, the mean J; `kept`, the same with no motion at all; `photometric`, the mean
-        difference (0..255) of the carried frame where it is inside, and `still`, of the last one.
+        `carried`, the mean J; `kept`, the same without motion; `photometric`, the mean difference
+        (0..255) of the carried frame where it is inside; and `still`, that of the previous frame.
     """
     totals: dict[str, list[float]] = {"carried": [], "kept": [], "photometric": [], "still": []}
     for video in videos.values():

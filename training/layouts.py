@@ -1,4 +1,4 @@
-"""Folders of images as data sets leave them, told apart by what is in them."""
+"""Reads folders of images in the layouts of common data sets, recognised by their contents."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pictures import Picture, Video, picture_of, read_labels, read_mask, read_video
+from training.pictures import Picture, Video, picture_of, read_labels, read_mask, read_video
 
 IMAGES = (".jpg", ".jpeg", ".webp", ".png")
 
@@ -25,12 +27,12 @@ EXPECTED = """accepted are folders that hold one of (.jpeg and .webp serve where
 
 
 class LayoutError(FileNotFoundError):
-    """A folder holds nothing that can be trained on."""
+    """A folder holds nothing to train on."""
 
 
 @dataclass
 class Found:
-    """What a folder holds: stills by pack, and real clips by name."""
+    """Contents of a folder: stills by pack, and real clips by name."""
 
     packs: dict[str, list[Picture]] = field(default_factory=dict)
     videos: dict[str, Video] = field(default_factory=dict)
@@ -41,11 +43,11 @@ def read_folder(root: Path, *, side: int | None, max_stills: int | None = None) 
 
     Args:
         root: The folder.
-        side: Longer shorter sides are shrunk to this many px; None for none.
-        max_stills: Stills read of each pack; None for all.
+        side: Larger images are shrunk to this shorter side, px; None to keep their size.
+        max_stills: Number of stills to read of each pack; None for all.
 
     Raises:
-        LayoutError: it is in none of them.
+        LayoutError: the folder has none of the layouts.
     """
     for read in (_own, _davis, _youtube_vos, _coco, _ecssd, _msra10k):
         found = read(root, side, max_stills)
@@ -116,9 +118,9 @@ def _coco(root: Path, side: int | None, limit: int | None) -> Found | None:
     return found if lists else None
 
 
-def _coco_pairs(path: Path, folders: list[Path]) -> Iterator[tuple[Path, np.ndarray]]:
+def _coco_pairs(path: Path, folders: list[Path]) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
     content = json.loads(path.read_text(encoding="utf-8"))
-    objects: dict[int, list[dict]] = {}
+    objects: dict[int, list[Any]] = {}
     for annotation in content["annotations"]:
         if not annotation.get("iscrowd"):
             objects.setdefault(annotation["image_id"], []).append(annotation["segmentation"])
@@ -134,17 +136,17 @@ def _coco_pairs(path: Path, folders: list[Path]) -> Iterator[tuple[Path, np.ndar
         yield place, labels
 
 
-def _decoded(shape: list | dict, height: int, width: int) -> np.ndarray:
-    """A COCO segmentation (polygons or run lengths) as (h, w) bool."""
+def _decoded(shape: Any, height: int, width: int) -> NDArray[np.bool_]:  # noqa: ANN401 from JSON
+    """Decode a COCO segmentation (polygons or run lengths) to (h, w) bool."""
     try:
-        from pycocotools import mask as coco  # noqa: PLC0415 an extra of its own
+        from pycocotools import mask as coco
     except ImportError as error:
         raise LayoutError(
             "COCO's segmentations need pycocotools; write pip install 'rmnet[coco]'"
         ) from error
     lengths = coco.frPyObjects(shape, height, width)
     with warnings.catch_warnings():
-        # pycocotools does not speak NumPy 2 everywhere.
+        # pycocotools still uses names that NumPy 2 deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
         merged = coco.merge(lengths) if isinstance(lengths, list) else lengths
         return coco.decode(merged) > 0
@@ -174,13 +176,13 @@ def _pairs(folder: Path, limit: int | None) -> list[tuple[Path, Path]]:
 
 
 def _add_video(found: Found, frames: Path, masks: Path, side: int | None) -> None:
-    """Read a clip under its folder's name; the last of several with one name is taken."""
+    """Read a clip under the name of its folder; the last of several of one name wins."""
     same = frames == masks
     paths = [path for path in _images(frames) if not (same and path.suffix.lower() == ".png")]
     truth = [masks / f"{path.stem}.png" for path in paths]
     video = read_video(paths, [path if path.is_file() else None for path in truth], side)
     if video is not None:
-        # The same clips of DAVIS 2016 are about with and without this before their names.
+        # DAVIS 2016 circulates with and without this prefix.
         found.videos[frames.name.removeprefix("davis16-")] = video
 
 

@@ -1,29 +1,40 @@
-"""The loop that both trainings share: steps, log lines, checks, checkpoints, and a way out."""
+"""The loop that both trainings share: steps, log, checks, checkpoints and stopping."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from batches import Batch
-from clock import Deadline
-from parallel import Part, StopSignals
-from runs import Log, Run
+from training.clock import Deadline
+from training.parallel import Part, StopSignals
+from training.runs import Log, Run
 
 LOG_EVERY = 50  # steps
-SAVE_EVERY = 120  # s; what a run that is killed loses at most
+SAVE_EVERY = 120  # s, the most that a killed run loses
+
+
+class Counted(Protocol):
+    """A batch that knows how many clips the run has seen with it."""
+
+    @property
+    def after(self) -> int:
+        """Clips seen by all processes, this batch included."""
+        ...
+
+
+B = TypeVar("B", bound=Counted)
 
 
 def train_loop(
-    run: Run,
-    batches: Generator[Batch, None, None],
-    step: Callable[[Batch], dict[str, Tensor | float]],
+    run: Run[Any],
+    batches: Generator[B, None, None],
+    step: Callable[[B], dict[str, Tensor | float]],
     check: Callable[[], dict[str, Any]],
     log: Log,
     *,
@@ -34,23 +45,23 @@ def train_loop(
     stop_after: int | None = None,
     check_first: bool = False,
 ) -> bool:
-    """Train until the batches end or somebody wants to stop.
+    """Train until the batches end, or a signal stops the run.
 
     Args:
-        run: What changes.
-        batches: From `run.seen` on; closed at the end.
+        run: The state of the training.
+        batches: Batches from `run.seen` on; closed at the end.
         step: Learns from a batch and returns numbers for the log.
-        check: Measures the averaged weights; process 0 only.
-        log: Where lines go.
-        planned: Clips.
-        deadline: When to end, however many clips were seen; None to go by clips alone.
+        check: Measures the averaged weights; called in process 0 only.
+        log: Receives lines.
+        planned: Number of clips of the whole run.
+        deadline: End of the run by the clock; None to go by clips.
         check_every: Clips between two checks, each with a checkpoint.
-        part: Which process this is.
-        stop_after: Leave once so many clips are seen.
-        check_first: Whether a run that has seen nothing yet begins with a check.
+        part: This process's part of every batch.
+        stop_after: Number of clips seen after which to leave, with a checkpoint.
+        check_first: Whether a new run starts with a check.
 
     Returns:
-        Whether the run is finished. If not, its checkpoint goes on where it left.
+        Whether the run is finished. If not, its checkpoint resumes it.
     """
     writes = part.number == 0
     recent: list[dict[str, Tensor | float]] = []
@@ -66,13 +77,13 @@ def train_loop(
             run.save()
             log.write(kind="check", seen=run.seen, **check())
 
-    # None: no bar where nobody looks.
+    # None hides the bar where no terminal shows it.
     bar = tqdm(
         total=None if deadline else planned, initial=run.seen, unit="clip", smoothing=0.02,
         disable=None if writes else True,
     )  # fmt: skip
     with closing(run):
-        # Closing the batches ends the processes that make them, before anything else is done.
+        # Closing the batches first ends the processes that make them.
         with StopSignals() as signals, bar, closing(batches):
             if check_first and run.seen == 0 and writes:
                 log.write(kind="check", seen=0, **check())
@@ -90,7 +101,7 @@ def train_loop(
                     finished = is_over()
                     break
                 if deadline is not None and is_over():
-                    break  # whatever was made ahead
+                    break  # even if more batches are ready
                 if writes and time.monotonic() - saved > SAVE_EVERY:
                     run.save()
                     saved = time.monotonic()
@@ -106,6 +117,6 @@ def train_loop(
 
 
 def _means(recent: list[dict[str, Tensor | float]]) -> dict[str, float]:
-    """Means over some steps; the device is waited for once a name."""
+    """Return means over steps, waiting for the device once per name."""
     columns = {name: [torch.as_tensor(row[name]) for row in recent] for name in recent[0]}
     return {name: float(torch.stack(column).float().mean()) for name, column in columns.items()}

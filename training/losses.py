@@ -1,23 +1,23 @@
-"""What is wrong with a segmentation."""
+"""Losses of segmentations."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from phases import LossName
+from training.phases import LossName
 
 
 def segmentation_loss(
     logits: list[Tensor], masks: Tensor, *, name: LossName, hardest: float
 ) -> Tensor:
-    """The loss a phase names.
+    """Compute the loss that a phase names.
 
     Args:
-        logits: Of frames 1.., (B, N+1, H, W) each.
+        logits: Logits (B, N+1, H, W) of each frame after the first.
         masks: (B, T, N, H, W) in [0, 1].
         name: "hardest" or "lovasz".
-        hardest: Part of each frame's pixels in the cross-entropy; "hardest" only.
+        hardest: Part of the pixels of a frame that the cross-entropy counts; for "hardest" only.
     """
     if name == "lovasz":
         truth = masks[:, 1:]
@@ -28,7 +28,7 @@ def segmentation_loss(
 
 
 def hardest_loss(logits: list[Tensor], masks: Tensor, *, hardest: float) -> Tensor:
-    """Cross-entropy over the hardest pixels + 0.5 soft Jaccard loss, mean over the frames."""
+    """Compute cross-entropy of the hardest pixels + 0.5 soft Jaccard loss, mean over frames."""
     total = logits[0].new_zeros(())
     for of_frame, truth in zip(logits, masks[:, 1:].unbind(1), strict=True):
         background = (1 - truth.sum(1, keepdim=True)).clamp(0, 1)
@@ -45,7 +45,7 @@ def hardest_loss(logits: list[Tensor], masks: Tensor, *, hardest: float) -> Tens
 
 
 def published_loss(log_probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Lovász-softmax + NLL, as RMNet was trained. Source: released code.
+    """Compute Lovász-softmax + NLL, the loss that RMNet was trained with. Source: released code.
 
     Args:
         log_probabilities: (B, T, N+1, H, W).
@@ -57,7 +57,7 @@ def published_loss(log_probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 def lovasz_softmax(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """The convex surrogate of 1 - J, mean over the classes that are there.
+    """Compute the convex surrogate of 1 - J, mean over the classes present.
 
     Source: Berman et al., CVPR 2018. All pixels of all frames of the batch count as one image.
 
@@ -68,7 +68,7 @@ def lovasz_softmax(probabilities: Tensor, labels: Tensor) -> Tensor:
     losses = []
     for index, of_class in enumerate(probabilities):
         truth = (labels == index).float()
-        # Waits for the device, once a class; absent ones do not count. Source: released code.
+        # Waits for the device once per class. Absent classes do not count. Source: released code.
         if not truth.any():
             continue
         errors, order = (truth - of_class).abs().sort(descending=True)
@@ -77,7 +77,7 @@ def lovasz_softmax(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 def _jaccard_steps(truth: Tensor) -> Tensor:
-    """How much 1 - J grows with each further wrong pixel; (P,), truth in order of the errors."""
+    """Return by how much 1 - J grows with each further wrong pixel, (P,), in order of errors."""
     total = truth.sum()
     jaccard = 1 - (total - truth.cumsum(0)) / (total + (1 - truth).cumsum(0))
     return torch.cat([jaccard[:1], jaccard.diff()])
@@ -85,7 +85,7 @@ def _jaccard_steps(truth: Tensor) -> Tensor:
 
 @torch.no_grad()
 def last_jaccard(logits: list[Tensor], masks: Tensor) -> Tensor:
-    """Mean J of the last frame's masks; what is seen of nothing, found as nothing, counts 1."""
+    """Compute the mean J of the last frame; an absent object that was not found counts 1."""
     last = logits[-1]
     ids = torch.arange(1, last.shape[1], device=last.device).view(-1, 1, 1)
     found = last.argmax(1, keepdim=True) == ids

@@ -1,34 +1,35 @@
-"""Motions that are known exactly: where every pixel of a layer comes from.
+"""Motions with exactly known flow.
 
-A layer moves by *backward* maps: a pixel p of frame t shows what frame t-1 showed at step_t(p).
-Frame t then samples the layer's picture at place(step_1(... step_t(p))), so the flow
-step_t(p) - p holds exactly, with nothing to invert. Tracks are drawn here, with numpy alone;
-`warps.py` applies them to many pixels at once.
+A layer moves by *backward* maps: pixel p of frame t shows what frame t-1 showed at step_t(p).
+Frame t then samples the layer's picture at place(step_1(... step_t(p))), so the flow is exactly
+step_t(p) - p, without inverting anything. This module draws tracks with numpy alone; `warps.py`
+applies them to many pixels at once.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-WAVES = 3  # of a smooth warp; three already look like no repeated pattern
+WAVES = 3  # in a smooth warp; with three, no repeated pattern shows
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class Warp:
-    """An affine map about a pivot, plus a few slow waves.
+    """An affine map about a pivot, plus a few smooth waves.
 
     Attributes:
         matrix: (2, 2) linear part.
-        pivot: The point (x, y) that `target` is the image of, waves apart.
-        target: Its image.
+        pivot: Point (x, y) that the affine part maps to `target`.
+        target: Point (x, y).
         amplitudes: (waves, 2) px.
-        frequencies: (waves, 2) radians a px.
+        frequencies: (waves, 2) radians per px.
         phases: (waves,) radians.
     """
 
@@ -46,7 +47,7 @@ class Warp:
 
     @property
     def row(self) -> Floats:
-        """All of it as one row of numbers: matrix, shift, then the waves; see `warps.py`."""
+        """All numbers in one row: matrix, shift, then the waves; see `warps.py`."""
         shift = self.target - self.matrix @ self.pivot
         parts = (self.matrix, shift, self.amplitudes, self.frequencies, self.phases)
         return np.concatenate([part.ravel() for part in parts])
@@ -54,10 +55,10 @@ class Warp:
 
 @dataclass(frozen=True)
 class Track:
-    """Where a layer is in each of T frames.
+    """The places of a layer in T frames.
 
     Attributes:
-        place: Frame-0 pixels → pixels of the layer's picture.
+        place: Map from pixels of frame 0 to pixels of the layer's picture.
         steps: T-1 maps; steps[t-1] takes pixels of frame t to pixels of frame t-1.
     """
 
@@ -78,9 +79,9 @@ def random_waves(
     """Draw amplitudes, frequencies and phases of a smooth warp.
 
     Args:
-        rng: Where the numbers come from.
-        extent: Size of the thing that is warped, px; the waves are about as long.
-        strength: Standard deviation of a wave's amplitude, as a part of `extent`.
+        rng: Source of random numbers.
+        extent: Size of the object, px; the waves are about as long.
+        strength: Standard deviation of the amplitudes, as a part of `extent`.
     """
     angles = rng.uniform(0, 2 * math.pi, WAVES)
     radians = 2 * math.pi / (extent * rng.uniform(0.7, 1.8, WAVES))
@@ -104,23 +105,22 @@ def random_track(
     stretch: float = 0.0,
     jump: float = 0.0,
 ) -> Track:
-    """Draw a walk: a velocity, turn, growth and shear kept over the clip, with jitter on each step.
+    """Draw a walk: constant velocity, turn, growth and shear, with jitter on each step.
 
     Args:
-        rng: Where the numbers come from.
-        frames: Frames T of the clip.
-        side: Shorter side of the frame, px; speeds are parts of it.
-        start: Where the layer's centre is in frame 0, px of the frame.
-        centre: The layer's centre, px of its picture.
+        rng: Source of random numbers.
+        frames: Number of frames T.
+        side: Shorter side of the frame, px; speeds are proportional to it.
+        start: Centre of the layer in frame 0, px of the frame.
+        centre: Centre of the layer, px of its picture.
         scale: Frame pixels per picture pixel in frame 0.
-        extent: Size of the layer's subject in the frame, px.
+        extent: Size of the object in the frame, px.
         motion: Factor on all movement.
-        pose: Factor on how far frame 0 is from the upright, unwarped picture.
-        flip: Whether the layer is mirrored; None tosses a coin.
-        stretch: Logarithm of the width in frame 0 over that of the upright picture; the height
-            is divided by as much.
-        jump: Most that the layer moves each frame beside its walk, px. It keeps its direction but
-            for turns of up to 0.5 radians a frame.
+        pose: Factor on how much frame 0 differs from the upright, unwarped picture.
+        flip: Whether the layer is mirrored; None for a random choice.
+        stretch: Logarithm of the factor on the width in frame 0; the height is divided by it.
+        jump: Largest movement per frame in addition to the walk, px. Its direction turns by at
+            most 0.5 radians per frame.
     """
     turn, aspect = rng.uniform(-0.35, 0.35) * pose, rng.uniform(-0.15, 0.15) * pose
     matrix = affine(turn, scale, math.exp(aspect + stretch), rng.uniform(-0.15, 0.15) * pose)
@@ -132,12 +132,13 @@ def random_track(
         inverse, np.array(start), np.array(centre), amplitudes @ inverse.T, frequencies, phases
     )
 
-    # Some layers stand still: a network that has only seen motion invents it.
+    # Some layers stand still: a network that has only seen motion finds motion everywhere.
     motion *= 0.0 if rng.random() < 0.15 else rng.uniform(0.3, 1.2)
     velocity = rng.normal(0, 0.07, 2) * side * motion
     turning, growth, stretching, shearing = rng.normal(0, [0.1, 0.06, 0.03, 0.03]) * motion
     strength = 0.018 * motion
-    if jump:  # no numbers are drawn for others: their tracks stay what they were
+    length = heading = 0.0
+    if jump:  # only then: a seed's other tracks must not depend on it
         length, heading = jump * rng.random(), rng.uniform(0, 2 * math.pi)
     position = np.array(start, dtype=float)
     steps = []

@@ -1,4 +1,4 @@
-"""A training clip through the library's network."""
+"""Runs training clips through the library's network."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dense_read import dense_read
-from phases import MarginRanges
-from render import Clips
 from rmnet.geometry import mask_boxes, normalise, pixel_to_cell_boxes, soft_aggregate
 from rmnet.network import BasicBlock, Bottleneck, QueryFeatures, ResidualBlock, RMNet
 from rmnet.ops import regional_read
+from training.dense_read import dense_read
+from training.phases import MarginRanges
+from training.render import Clips
 
-WHOLE_FRAME = 1 << 14  # px; a margin that reaches every border
+WHOLE_FRAME = 1 << 14  # px, a margin that reaches every border
 
 
 def initialise(network: RMNet) -> None:
-    """Start every residual block near the identity: training from random weights needs it."""
+    """Start every residual block near the identity, as training from random weights requires."""
     for module in network.modules():
         if isinstance(module, BasicBlock):
             nn.init.zeros_(module.bn2.weight)
@@ -28,11 +28,12 @@ def initialise(network: RMNet) -> None:
         elif isinstance(module, ResidualBlock):
             with torch.no_grad():
                 module.conv2.weight.mul_(0.1)
-            nn.init.zeros_(module.conv2.bias)
+            if module.conv2.bias is not None:
+                nn.init.zeros_(module.conv2.bias)
 
 
 def set_training(network: RMNet, *, freeze_batchnorm: bool) -> None:
-    """Put the network into training mode; its BatchNorms may keep their statistics."""
+    """Put the network into training mode, with BatchNorms frozen on request."""
     network.train()
     if freeze_batchnorm:
         for module in network.modules():
@@ -41,7 +42,7 @@ def set_training(network: RMNet, *, freeze_batchnorm: bool) -> None:
 
 
 def trunk_parameters(network: RMNet) -> list[nn.Parameter]:
-    """Weights of both encoders that see images or features; not the stems that see masks."""
+    """Return the parameters of both encoders, apart from the stems that see masks."""
     own = {"mask_stem", "others_stem"}
     return [
         parameter
@@ -62,7 +63,7 @@ class Margins:
 def random_margins(
     ranges: MarginRanges, rng: np.random.Generator, num_rows: int, device: torch.device
 ) -> Margins:
-    """Draw margins; some rows get the whole frame, so that both ways of reading work."""
+    """Draw margins; some rows get the whole frame, so that the network learns both reads."""
     whole = rng.random(num_rows) < ranges.whole_frame
     drawn = [
         np.where(whole, WHOLE_FRAME, rng.integers(low, high + 1, num_rows))
@@ -79,15 +80,15 @@ def unroll(
     bfloat16: bool,
     through_estimates: bool = False,
 ) -> list[Tensor]:
-    """Segment frames 1.. of B clips from the masks of frame 0.
+    """Segment B clips from the masks of their first frames.
 
-    Each frame is searched around the previous frame's *estimated* masks and every earlier frame
-    is remembered with its estimate, as in use.
+    As in inference, each frame is searched around the *estimated* masks of the previous frame, and
+    every earlier frame is remembered with its estimate.
 
     Args:
         network: In training mode.
-        clips: On the network's device.
-        margins: For each of the B*N rows.
+        clips: Clips on the device of the network.
+        margins: Margins of the B*N rows.
         bfloat16: Whether the convolutions run in bfloat16.
         through_estimates: Whether gradients flow through the estimates. Released code: yes.
 
@@ -103,7 +104,7 @@ def unroll(
     values: list[Tensor] = []
     boxes: list[Tensor] = []
     logits: list[Tensor] = []
-    # One region for all frames: weights are cast once.
+    # One autocast region for all frames, so that weights are cast once.
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         queries = network.encode_query(_channels_last(images[:, 1:].flatten(0, 1)))
         for t in range(1, frames):

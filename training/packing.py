@@ -1,18 +1,19 @@
-"""Plans of a batch as a few arrays, which travel cheaply between processes and to a device."""
+"""Plans of a batch as a few arrays, cheap to send to another process or a device."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from by_value import ByValue
-from colours import NO_CHANGE
-from plans import ClipPlan, Crop, LayerPlan
-from recipes import Recipe
+from training.by_value import ByValue
+from training.colours import NO_CHANGE
+from training.plans import ClipPlan, Crop, LayerPlan
+from training.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,14 @@ class LayerGroup(ByValue):
     """L layers that are drawn together.
 
     Attributes:
-        crops: For each layer one, or one a frame.
+        crops: One crop for each layer, or one for each of its frames.
         tracks: (T, L, numbers), see `warps.track_points`.
-        mirror: (L,) bool, layers that go on as their mirror image.
-        grey: (L,) bool, layers that go on in grey.
-        colours: (L, 13), see `ColourChange.row`; None if none is changed.
-        exposures: (L,) parts of the time between two frames.
-        clips: (L,) which clip of the batch each is in.
-        depths: (L,) its number there, from the lowest up.
+        mirror: (L,) bool, layers that continue as their mirror image.
+        grey: (L,) bool, layers that continue in grey.
+        colours: (L, 13), see `ColourChange.row`; None if no colours change.
+        exposures: (L,) exposures as parts of the time between two frames.
+        clips: (L,) number of the clip in the batch.
+        depths: (L,) number of the layer in its clip, from the lowest up.
     """
 
     crops: tuple[tuple[Crop, ...], ...]
@@ -40,7 +41,7 @@ class LayerGroup(ByValue):
     depths: Tensor
 
     def __len__(self) -> int:
-        """How many layers."""
+        """Return L."""
         return len(self.crops)
 
 
@@ -49,13 +50,13 @@ class PackedBatch(ByValue):
     """B clips.
 
     Attributes:
-        recipe: What they were drawn by.
+        recipe: Recipe of the clips.
         batch: B.
-        stills: Grounds of one picture.
-        films: Grounds of one picture a frame.
-        cutouts: The layers over them.
-        targets: N numbers a clip, as of `ClipPlan.targets`.
-        colours: (B, 1+T, 13): of the clips, then of their frames; None for no change.
+        stills: Grounds with one picture.
+        films: Grounds with one picture per frame.
+        cutouts: Layers over the grounds.
+        targets: N numbers per clip, see `ClipPlan.targets`.
+        colours: (B, 1+T, 13) changes of the clips, then of their frames; None for no change.
     """
 
     recipe: Recipe
@@ -68,7 +69,7 @@ class PackedBatch(ByValue):
 
 
 def pack(plans: Sequence[ClipPlan], recipe: Recipe) -> PackedBatch:
-    """Put the layers of a batch into groups that can be drawn at once."""
+    """Group the layers of a batch so that each group is drawn at once."""
     grounds = [(clip, 0, plan.ground) for clip, plan in enumerate(plans)]
     cutouts = [
         (clip, depth, layer)
@@ -89,7 +90,7 @@ def pack(plans: Sequence[ClipPlan], recipe: Recipe) -> PackedBatch:
 
 def _group(layers: list[tuple[int, int, LayerPlan]], recipe: Recipe) -> LayerGroup:
     plans = [layer for _, _, layer in layers]
-    # One array from lists of rows: making a tensor of each would cost more than drawing them.
+    # One array from lists of rows: a tensor for each would cost more than drawing.
     tracks = [[step.row for step in (p.track.place, *p.track.steps)] for p in plans]
     changed = any(p.colours is not None for p in plans)
     return LayerGroup(
@@ -104,5 +105,5 @@ def _group(layers: list[tuple[int, int, LayerPlan]], recipe: Recipe) -> LayerGro
     )
 
 
-def _floats(rows: list) -> Tensor:
+def _floats(rows: Sequence[Any]) -> Tensor:
     return torch.from_numpy(np.array(rows, dtype=np.float32))

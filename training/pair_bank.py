@@ -1,4 +1,4 @@
-"""Pairs of frames with their flow, drawn once into files: drawing costs more than learning does."""
+"""Pairs of frames with their flow, drawn once into files: drawing costs more than learning."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,17 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from batches import Schedule, load
-from parallel import WHOLE
-from phases import FlowPhase
-from sources import Sources
-from strict_json import TrainingConfigError
-from teacher import dis_teacher
+from training.batches import Schedule, load
+from training.parallel import WHOLE
+from training.phases import FlowPhase
+from training.sources import Sources
+from training.strict_json import TrainingConfigError
+from training.teacher import dis_teacher
 
 MAX_GAP = 2  # frames of a film between the two of a real pair
 WINDOWS = 2  # cut from each
-LEAST_KNOWN = 0.5  # of a window's flow, or there is little to learn from it
-TRIES = 1000  # for a window of which the teacher knows enough
+LEAST_KNOWN = 0.5  # part of a window whose flow must be known
+TRIES = 1000  # windows in a row with too little known flow
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.float16]]  # (2, 3, H, W) and (2, H, W)
 
@@ -35,7 +36,7 @@ class PairBank:
     Attributes:
         frames: (P, 2, 3, H, W) uint8: a frame, then the one before it.
         flow: (P, 2, H, W) float16 px, from the frame to the one before; NaN where unknown.
-        by_speed: (P,) their numbers, the slowest first.
+        by_speed: (P,) numbers of the pairs, the slowest first.
     """
 
     frames: NDArray[np.uint8]
@@ -43,7 +44,7 @@ class PairBank:
     by_speed: NDArray[np.int64]
 
     def take(self, numbers: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Frames (B, 2, 3, H, W) and flow (B, 2, H, W) of some pairs."""
+        """Return frames (B, 2, 3, H, W) and flow (B, 2, H, W) of some pairs."""
         frames = torch.from_numpy(self.frames[numbers]).to(device)
         return frames, torch.from_numpy(self.flow[numbers]).to(device)
 
@@ -57,15 +58,18 @@ def open_bank(
     device: torch.device | str = "cpu",
     workers: int = 0,
 ) -> PairBank:
-    """Open the bank of a run; draw it if it is not there, or not whole.
+    """Open the bank of a run; draw it if it is missing or incomplete.
 
     Args:
-        folder: Where it is.
+        folder: Folder of the bank.
         sources: The images.
-        phase: What is drawn, and how many.
-        seed: Of the pairs.
-        device: That draws.
-        workers: Processes that plan or draw.
+        phase: Recipes and numbers of the pairs.
+        seed: Seed for the pairs.
+        device: Device that draws.
+        workers: Number of processes that plan or draw.
+
+    Raises:
+        TrainingConfigError: the bank was drawn with another seed or config.
     """
     facts = {"seed": seed, "drawn": phase.drawn, "real": phase.real, "recipes": repr(phase.recipes)}
     summary = folder / "bank.json"
@@ -73,7 +77,7 @@ def open_bank(
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder, sources, phase, seed=seed, device=torch.device(device), workers=workers)
         order = np.argsort(_speeds(_read(folder, "flow")), kind="stable")
-        # Last of all: a bank without it is drawn anew.
+        # Written last: a bank without it is incomplete.
         summary.write_text(json.dumps({**facts, "by_speed": order.tolist()}), encoding="utf-8")
     kept = json.loads(summary.read_text(encoding="utf-8"))
     order = np.array(kept.pop("by_speed"))
@@ -85,7 +89,7 @@ def open_bank(
     return PairBank(_read(folder, "frames"), _read(folder, "flow"), order)
 
 
-def _read(folder: Path, name: str) -> NDArray[np.generic]:
+def _read(folder: Path, name: str) -> NDArray[Any]:
     return np.load(folder / f"{name}.npy", mmap_mode="r")
 
 
@@ -127,7 +131,7 @@ def _drawn_pairs(
 
 
 def _real_pairs(sources: Sources, size: tuple[int, int], seed: int) -> Iterator[Pair]:
-    """Windows of neighbouring frames of the training clips, with a teacher's flow."""
+    """Yield windows of neighbouring frames of the training clips, with a teacher's flow."""
     teach, films = dis_teacher(), list(sources.films.values())
     rng = np.random.default_rng([seed, 1])
     if not films:
@@ -156,6 +160,6 @@ def _real_pairs(sources: Sources, size: tuple[int, int], seed: int) -> Iterator[
             failed = 0
             yield np.stack([current[window], previous[window]]), part.half().numpy()
     raise TrainingConfigError(
-        f"of {TRIES} windows of real frames, none has a flow that can be relied on; accepted: "
+        f"none of {TRIES} windows of real frames has a reliable flow; accepted: "
         "clips with more texture or less motion, or --real 0"
     )

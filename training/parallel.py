@@ -1,8 +1,7 @@
 """Several processes that train one network, each on its part of every batch.
 
-Where a machine is shared, two processes of one thread each go on steadily; one process of two
-threads waits at every small operation for whichever thread was pushed aside (ten times slower
-when that was measured).
+On a shared machine, two processes of one thread each run steadily. One process of two threads waits
+at every small operation for the thread that was preempted: ten times slower when measured.
 """
 
 from __future__ import annotations
@@ -13,26 +12,27 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
+from torch.multiprocessing.spawn import start_processes
 
 
 @dataclass(frozen=True)
 class Part:
-    """Which of `parts` processes this is; number 0 writes the files."""
+    """The share of one of `parts` processes; process number 0 writes the files."""
 
     number: int = 0
     parts: int = 1
 
     def share(self, batch: int) -> int:
-        """Clips this process makes of a batch; all make as many."""
+        """Return the number of clips of a batch that each process makes."""
         return -(-batch // self.parts)
 
     def average_gradients(self, module: nn.Module) -> None:
-        """Put the mean over all processes in the place of every gradient."""
+        """Replace every gradient by its mean over all processes."""
         if self.parts == 1:
             return
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
@@ -45,7 +45,7 @@ class Part:
             gradient.copy_(mean.view_as(gradient))
 
     def any(self, here: bool) -> bool:
-        """Whether it is so in any process: all leave at the same step, or they would wait."""
+        """Return whether `here` holds in any process, so that all leave at the same step."""
         if self.parts == 1:
             return here
         count = torch.tensor([float(here)])
@@ -57,21 +57,21 @@ WHOLE = Part()
 
 
 class StopSignals:
-    """SIGTERM and Ctrl-C as a wish to stop: the run saves and leaves after its present step."""
+    """Takes SIGTERM and Ctrl-C as a request to save and leave after the current step."""
 
     def __init__(self) -> None:
-        """Nobody has asked yet."""
+        """Start without a request."""
         self.asked = False
-        self._old: dict[int, object] = {}
+        self._old: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
-        """Listen; a second Ctrl-C ends the process at once."""
+        """Handle both signals; a second Ctrl-C ends the process at once."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._old[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Listen no longer."""
+        """Restore the previous handlers."""
         for number, handler in self._old.items():
             signal.signal(number, handler)
 
@@ -82,7 +82,7 @@ class StopSignals:
 
 
 def run_parts(work: Callable[[Part], None], parts: int) -> None:
-    """Call `work` in `parts` processes, which share what was read before; in this one if 1."""
+    """Call `work` in `parts` processes that share the memory of this one, or in this one if 1."""
     if parts == 1:
         work(WHOLE)
         return
@@ -90,9 +90,10 @@ def run_parts(work: Callable[[Part], None], parts: int) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # Forked, so that the images are in memory once.
-    context = mp.start_processes(
+    context = start_processes(
         _enter, (work, parts, port), nprocs=parts, join=False, start_method="fork"
     )
+    assert context is not None  # since join=False
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         for pid in context.pids():
@@ -108,7 +109,7 @@ def run_parts(work: Callable[[Part], None], parts: int) -> None:
 
 
 def _enter(number: int, work: Callable[[Part], None], parts: int, port: int) -> None:
-    # Ctrl-C reaches the whole process group: the parent passes it on, and once is enough.
+    # Ctrl-C reaches the whole process group, and the parent passes it on: once is enough.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     dist.init_process_group(
         "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=number, world_size=parts

@@ -1,4 +1,4 @@
-"""A training config: one network, its phases, and how its flow is trained."""
+"""Training configs: one network, its phases, and the training of its flow."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from recipes import Curve, Mixture
 from rmnet.config import RMNetConfig
-from strict_json import TrainingConfigError, build, check
+from training.recipes import Curve, Mixture
+from training.strict_json import TrainingConfigError, build, check
 
-# Where a phase's weights come from: fresh random numbers; the same, but for encoders that have
-# learned to classify ImageNet; the averaged weights of a run or of a folder; or a run as it stood,
-# with its optimiser, as if it had never ended.
+# Initial weights of a phase: random; random but for encoders that classify ImageNet; the averaged
+# weights of a run or of a folder; or a run as it stood, with its optimiser.
 Start = Literal["random", "imagenet", "average", "continue"]
 LossName = Literal["hardest", "lovasz"]
 
@@ -24,9 +23,9 @@ class Rate:
     """A learning rate that rises over the warm-up, then falls by a half cosine.
 
     Attributes:
-        peak: Reached at the end of the warm-up.
-        end: Reached at progress 1.
-        warm_up: Progress at which it is at its peak.
+        peak: Rate at the end of the warm-up.
+        end: Rate at progress 1.
+        warm_up: Progress at the end of the warm-up.
     """
 
     peak: float
@@ -38,7 +37,7 @@ class Rate:
         check(0 <= self.warm_up < 1, "warm_up", self.warm_up, "from 0 to below 1")
 
     def __call__(self, progress: float) -> float:
-        """The learning rate at a progress."""
+        """Return the learning rate at a progress in [0, 1]."""
         if progress < self.warm_up:
             return self.peak * max(progress, 0.001) / self.warm_up
         angle = math.pi * min(1.0, (progress - self.warm_up) / (1 - self.warm_up))
@@ -47,12 +46,12 @@ class Rate:
 
 @dataclass(frozen=True)
 class MarginRanges:
-    """Pixels that are added around boxes in training, drawn for every object of every clip.
+    """Margins around boxes in training, px, drawn for every object of every clip.
 
     Attributes:
-        query: Least and most, where the frame is searched.
-        memory: Least and most, where a past frame is remembered.
-        whole_frame: Part of the objects for which both are the whole frame.
+        query: Least and most around the boxes where a frame is searched.
+        memory: Least and most around the boxes where a past frame is remembered.
+        whole_frame: Part of the objects for which both boxes are the whole frame.
     """
 
     query: tuple[int, int] = (24, 64)
@@ -68,27 +67,27 @@ class MarginRanges:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One command's work. Progress is clips seen / clips planned, mapped onto `span`.
+    """The work of one command. Progress is clips seen / clips planned, mapped onto `span`.
 
     Attributes:
-        name: What `--phase` says.
-        clips: Planned clips, unless `--clips` says otherwise.
-        start: Where the weights come from; "average" and "continue" need `--from`, "imagenet"
-            takes the trunk of a package without.
-        span: The part of a longer schedule that this phase is: rate, curves and chances are
-            looked up between these two progresses.
+        name: Name for `--phase`.
+        clips: Number of clips to train on, unless `--clips` gives another.
+        start: Origin of the weights; "average" and "continue" need `--from`, "imagenet" can do
+            without and then takes the trunk of a package.
+        span: Part of a longer schedule that this phase covers: rate, curves and chances are taken
+            between these two values of progress.
         rate: Learning rate.
         loss: "hardest": cross-entropy of the hardest pixels + 0.5 soft Jaccard. "lovasz":
             Lovász-softmax + NLL, as published.
-        hardest: Part of the pixels in the cross-entropy; "hardest" only.
-        margins: Of the regions.
-        trunk_rate: Factor on the learning rate of the encoders, mask stems apart.
+        hardest: Part of the pixels that the cross-entropy counts; for "hardest" only.
+        margins: Margins around the boxes.
+        trunk_rate: Factor on the learning rate of the encoders without their mask stems.
         freeze_batchnorm: Whether BatchNorm keeps its statistics.
-        fold_batchnorm: Whether BatchNorms are multiplied into the convolutions of
-            `efficientnet_lite0`: the same numbers, faster. Needs `freeze_batchnorm`.
+        fold_batchnorm: Whether BatchNorms are folded into the convolutions of
+            `efficientnet_lite0`: faster, with the same results. Needs `freeze_batchnorm`.
         through_estimates: Whether gradients flow through a frame's estimate into the next.
             Released code: yes.
-        recipes: What batches are made of.
+        recipes: Recipes of the batches.
     """
 
     name: str
@@ -119,22 +118,23 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class FlowPhase:
-    """How TinyFlowNet is trained: on many views of pairs of frames that are drawn once.
+    """The training of TinyFlowNet, on many views of pairs of frames that are drawn once.
 
     Attributes:
-        clips: Views learned from, unless `--clips` says otherwise.
+        clips: Number of views to learn from, unless `--clips` gives another.
         rate: Learning rate.
-        recipes: What pairs are made of: all of one size, two frames, none real.
-        drawn: Pairs drawn.
-        real: Pairs of real frames besides, whose flow OpenCV's DIS has found; 0 needs no OpenCV.
+        recipes: Recipes of the pairs: of one size, with two frames, none real.
+        drawn: Number of pairs to draw.
+        real: Number of further pairs of real frames with the flow of OpenCV's DIS; 0 needs no
+            OpenCV.
         size: Height and width of a view, px.
-        batch: Views a step.
-        easiest: Share of the pairs that views are of, the slowest; a curve.
+        batch: Views per step.
+        easiest: Part of the pairs in use, the slowest first; a curve.
         zoom: Least and most pixels of a view per pixel of a pair.
         camera: Factor on the movement of the whole view; a curve.
-        weight_decay: Of AdamW.
+        weight_decay: Weight decay of AdamW.
         clip_norm: Largest norm of the gradient.
-        average_decay: Of the moving average that is exported, a step.
+        average_decay: Decay per step of the moving average that is exported.
     """
 
     clips: int
@@ -175,10 +175,10 @@ class Optimiser:
     """AdamW and the moving average.
 
     Attributes:
-        weight_decay: Not on biases and BatchNorms.
-        betas: Of AdamW.
+        weight_decay: Weight decay of AdamW; biases and BatchNorms have none.
+        betas: Betas of AdamW.
         clip_norm: Largest norm of the gradient.
-        average_decay: Of the moving average that is exported, a step.
+        average_decay: Decay per step of the moving average that is exported.
     """
 
     weight_decay: float = 0.03
@@ -193,10 +193,10 @@ class TrainingConfig:
 
     Attributes:
         network: The library's own config.json, as an object.
-        flow: How TinyFlowNet is trained.
-        phases: In the order they are meant to run in.
-        optimiser: Of every phase.
-        check_size: Shorter side inside the network when held-out clips are tracked, px.
+        flow: Training of TinyFlowNet.
+        phases: Phases, in their intended order.
+        optimiser: Optimiser of all phases.
+        check_size: Shorter side inside the network at checks on held-out clips, px.
     """
 
     network: RMNetConfig
@@ -206,7 +206,7 @@ class TrainingConfig:
     check_size: int = 240
 
     def phase(self, name: str) -> Phase:
-        """The phase of a name."""
+        """Return the phase of a name."""
         for phase in self.phases:
             if phase.name == name:
                 return phase
@@ -227,7 +227,7 @@ def read_config(path: Path) -> TrainingConfig:
 
 
 def config_from_json(fields: Any, where: str) -> TrainingConfig:  # noqa: ANN401
-    """Make a config of what `json.load` gave."""
+    """Make a config from parsed JSON."""
     config = build(TrainingConfig, fields, where)
     names = [phase.name for phase in config.phases]
     if len(set(names)) != len(names):

@@ -1,4 +1,4 @@
-"""Pictures as one file that is mapped into memory: decoding thousands of images takes a minute."""
+"""Decoded images in one file mapped into memory: decoding thousands of them takes a minute."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from typing import Any
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from layouts import Found, read_folder
-from pictures import Picture, Video
+from training.layouts import Found, read_folder
+from training.pictures import Picture, Video
 
-VERSION = 1  # of the file, and of how images are read; another one reads them anew
+VERSION = 1  # of the file and of reading images; a new one invalidates older files
 ABOUT = "about"
 
 
 @dataclass(frozen=True)
 class StoredPicture(Picture):
-    """A picture of the file; other processes are told where it is, and map it themselves.
+    """A picture in the file; other processes receive its place and map it themselves.
 
     Attributes:
         path: The file.
-        number: Its number there.
+        number: Number of the picture in the file.
     """
 
     path: str
     number: int
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the place alone."""
+        """Pickle only the place."""
         return _picture_at, (self.path, self.number)
 
 
 def read_folders(
     folders: Sequence[Path], *, side: int | None, max_stills: int | None, cache: Path | None
 ) -> list[Found]:
-    """Read folders, from the file if it holds just these, and else from their images.
+    """Read folders, from the file if it is up to date, else from their images.
 
     Args:
-        folders: In any of the layouts of `layouts.py`.
-        side: Larger images are shrunk to this shorter side, px; None for none.
-        max_stills: Stills read of each pack; None for all.
-        cache: The file, written if need be; None to do without.
+        folders: Folders in any of the layouts of `layouts.py`.
+        side: Larger images are shrunk to this shorter side, px; None to keep their size.
+        max_stills: Number of stills to read of each pack; None for all.
+        cache: The file, which is written if it is out of date; None for no file.
     """
     if cache is None:
         return [read_folder(folder, side=side, max_stills=max_stills) for folder in folders]
@@ -63,7 +63,7 @@ def read_folders(
 
 
 def _key(folders: Sequence[Path], side: int | None, max_stills: int | None) -> str:
-    """A word that changes with any file's name, size or date."""
+    """Return a hash that changes with the name, size or date of any file."""
     digest = hashlib.sha256(repr((VERSION, side, max_stills)).encode())
     for folder in folders:
         for path in _files(folder.resolve()):
@@ -130,7 +130,9 @@ def _read(cache: Path) -> list[Found]:
     pictures = _pictures(str(cache.resolve()))
     found = []
     for folder in _about(cache)["folders"]:
-        packs = {name: list(pictures[a:b]) for name, (a, b) in folder["packs"].items()}
+        packs: dict[str, list[Picture]] = {
+            name: list(pictures[a:b]) for name, (a, b) in folder["packs"].items()
+        }
         videos = {
             name: Video(pictures[a:b], step) for name, (a, b, step) in folder["videos"].items()
         }
@@ -144,15 +146,15 @@ def _picture_at(path: str, number: int) -> StoredPicture:
 
 @lru_cache(maxsize=1)
 def _pictures(path: str) -> tuple[StoredPicture, ...]:
-    """All pictures of a file: nothing is read until it is looked at."""
+    """Return all pictures of a file; their pixels are read on access."""
     with safe_open(path, "pt") as file:
         objects = json.loads(file.metadata()[ABOUT])["objects"]
         return tuple(
             StoredPicture(
                 file.get_tensor(f"{number}.image"),
                 file.get_tensor(f"{number}.labels"),
-                *({int(k): v if isinstance(v, int) else tuple(v) for k, v in of.items()}
-                  for of in (boxes, areas)),
+                {int(object_id): tuple(box) for object_id, box in boxes.items()},
+                {int(object_id): area for object_id, area in areas.items()},
                 path=path,
                 number=number,
             )

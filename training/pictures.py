@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from by_value import ByValue
 from rmnet.io import VOID, read_label_png
+from training.by_value import ByValue
 
 Box = tuple[int, int, int, int]  # columns and rows x0, y0, x1, y1, half-open, px
-LEAST_PART, MOST_PART = 0.01, 0.6  # of a still that is an object; others are crumbs or scenes
+LEAST_PART, MOST_PART = 0.01, 0.6  # of a still; smaller objects are crumbs, larger ones scenes
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Picture(ByValue):
     Attributes:
         image: uint8 (3, h, w).
         labels: uint8 (h, w), 0 background.
-        boxes: Of every id.
-        areas: Pixels of every id.
+        boxes: Box of every id.
+        areas: Number of pixels of every id.
     """
 
     image: Tensor
@@ -55,7 +55,7 @@ class Picture(ByValue):
         return self.image.shape[2], self.image.shape[1]
 
     def usable(self, least: int) -> tuple[int, ...]:
-        """Ids that can be cut out: neither crumbs nor scenes, `least` px wide and high."""
+        """Return ids of objects to cut out: at least `least` px wide and high, not too large."""
         pixels = self.labels.numel()
         return tuple(
             object_id
@@ -65,17 +65,17 @@ class Picture(ByValue):
         )
 
     def to(self, device: torch.device) -> Picture:
-        """The same picture elsewhere."""
+        """Return the picture on a device."""
         return replace(self, image=self.image.to(device), labels=self.labels.to(device))
 
 
 @dataclass(frozen=True)
 class Video:
-    """One real clip: those of its frames that have masks.
+    """The frames of a real clip that have masks.
 
     Attributes:
-        pictures: Its frames.
-        step: Frames of the film between two of them: 1 for DAVIS, 5 for YouTube-VOS.
+        pictures: The frames.
+        step: Distance of two of them in frames of the video: 1 for DAVIS, 5 for YouTube-VOS.
     """
 
     pictures: tuple[Picture, ...]
@@ -126,19 +126,19 @@ def picture_of(image_path: Path, labels: np.ndarray, side: int | None) -> Pictur
 def read_video(
     frames: Sequence[Path], masks: Sequence[Path | None], side: int | None
 ) -> Video | None:
-    """Read the frames that have masks; None if fewer than two have."""
-    numbers = [number for number, mask in enumerate(masks) if mask is not None]
-    if len(numbers) < 2:
+    """Read the frames that have masks; None if there are fewer than two."""
+    pairs = enumerate(zip(frames, masks, strict=True))
+    chosen = [(number, frame, mask) for number, (frame, mask) in pairs if mask is not None]
+    if len(chosen) < 2:
         return None
-    pictures = tuple(
-        picture_of(frames[number], read_labels(masks[number]), side) for number in numbers
-    )
-    return Video(pictures, step=int(np.median(np.diff(numbers))))
+    pictures = tuple(picture_of(frame, read_labels(mask), side) for _, frame, mask in chosen)
+    return Video(pictures, step=int(np.median(np.diff([number for number, _, _ in chosen]))))
 
 
 def shrunk_size(size: tuple[int, int], side: int | None) -> tuple[int, int]:
-    """Width and height of an image whose shorter side is at most `side`."""
+    """Return the (width, height) of an image shrunk to a shorter side of at most `side` px."""
     shorter = min(size)
     if side is None or shorter <= side:
         return size
-    return tuple(max(1, round(length * side / shorter)) for length in size)
+    width, height = (max(1, round(length * side / shorter)) for length in size)
+    return width, height

@@ -1,7 +1,7 @@
-"""Clips to train on, drawn with numpy alone: the same numbers, the same clips, on any device.
+"""Plans training clips with numpy alone: equal random numbers give equal clips on any device.
 
-Three kinds: a still moved whole, cut-outs pasted over a moving still, and a real clip with
-something pasted over it. The first two know the flow of every pixel.
+There are three kinds: a still moved whole, cut-outs pasted over a moving still, and a real clip
+with something pasted over it. Of the first two, the flow of every pixel is known.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import math
 
 import numpy as np
 
-from colours import random_change, without_colour
-from motion import random_track
-from plans import Beyond, ClipPlan, Crop, LayerPlan, random_size, shrink_for
-from real_clips import real_ground
-from recipes import Recipe
-from sources import Cutout, Sources
-from visible import visible_areas
+from training.colours import random_change, without_colour
+from training.motion import random_track
+from training.plans import Beyond, ClipPlan, Crop, LayerPlan, random_size, shrink_for
+from training.real_clips import real_ground
+from training.recipes import Recipe
+from training.sources import Cutout, Sources
+from training.visible import visible_areas
 
-THINNEST, LEAST_THIN = 8.0, 2.0  # times the aspect of a cut-out, where it is drawn out
-FARTHEST = 0.4  # of the shorter side; cut-outs that jump farther would only leave the frame
-TRIES = 1000  # for a clip that shows its targets
+THINNEST, LEAST_THIN = 8.0, 2.0  # factors on the aspect of a stretched cut-out
+FARTHEST = 0.4  # of the shorter side; cut-outs that jump farther leave the frame
+TRIES = 1000  # draws for a clip that shows its targets
 
 
 def plan_batch(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> list[ClipPlan]:
-    """Draw the clips of a batch; the same generator state draws the same batch."""
+    """Draw the plans of a batch; equal generator states draw equal batches."""
     plans: list[ClipPlan] = []
     for _ in range(TRIES * recipe.batch):
         if len(plans) == recipe.batch:
@@ -33,8 +33,8 @@ def plan_batch(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> li
         if min(visible_areas(plan, sources, recipe)) >= recipe.least_area:
             plans.append(plan)
     raise ValueError(
-        f"{TRIES * recipe.batch} clips were drawn, and nearly none shows {recipe.objects} objects "
-        f"of {recipe.least_area:.0f} px; accepted: data with larger objects, or recipes with fewer"
+        f"of {TRIES * recipe.batch} clips, nearly none shows {recipe.objects} objects of "
+        f"{recipe.least_area:.0f} px; accepted: data with larger objects, or recipes with fewer"
     )
 
 
@@ -47,9 +47,9 @@ def _plan_clip(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> Cl
 
 
 def _moved_still(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> ClipPlan:
-    """One photograph that moves whole: its other objects are natural distractors."""
+    """Move one photograph whole; its other objects are natural distractors."""
     cutout = sources.random_object(rng, whole=True)
-    # Not so small that most of the frame would lie beyond the photograph.
+    # Large enough that the photograph covers most of the frame.
     low = 0.9 * recipe.side * cutout.longer / min(cutout.size)
     size = random_size(rng, low, 1.1 * recipe.side, recipe.smallest)
     ground = _moving(cutout, size, recipe, rng, spread=0.18, beyond="grey")
@@ -57,7 +57,7 @@ def _moved_still(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> 
 
 
 def _pasted_clip(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> ClipPlan:
-    """N targets and up to two distractors over a moving still, each on its own walk."""
+    """Put N targets and up to two distractors over a moving still, each on its own walk."""
     number = sources.random_background(rng)
     width, height = sources.pictures[number].size
     scenery = Cutout(
@@ -70,7 +70,7 @@ def _pasted_clip(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> 
         random_size(rng, recipe.smallest, 1.05 * recipe.side, recipe.smallest) for _ in cutouts
     ]
     for _ in range(rng.choice(3, p=[0.4, 0.4, 0.2])):
-        if rng.random() < recipe.twins:  # a target once more, near its size: only motion differs
+        if rng.random() < recipe.twins:  # a copy of a target, similar in size: only motion differs
             of = rng.integers(recipe.objects)
             cutouts.append(cutouts[of])
             sizes.append(sizes[of] * math.exp(rng.uniform(-0.35, 0.35)))
@@ -87,13 +87,13 @@ def _pasted_clip(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> 
 
 
 def _real_clip(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> ClipPlan:
-    """A crop around objects of a real clip; further targets and distractors are pasted."""
+    """Crop a real clip around its objects; paste further targets and distractors."""
     real = real_ground(sources, recipe, rng)
     own = len(real.object_ids)
     cutouts = [sources.random_object(rng) for _ in range(recipe.objects - own)]
     if rng.random() < 0.25:
         twin = None
-        if rng.random() < recipe.twins:  # the object itself once more: a second camel
+        if rng.random() < recipe.twins:  # a copy of the object itself
             twin = real.random_twin(sources, rng)
         cutouts.append(twin or sources.random_object(rng))
     layers = []
@@ -115,7 +115,7 @@ def _moving(
     motion: float = 1.0,
     recoloured: float = 0.0,
 ) -> LayerPlan:
-    """Set a cut-out on a random walk, `size` px long in frame 0."""
+    """Give a cut-out a random walk, with a size of `size` px in frame 0."""
     shrink, centre, scale = shrink_for(size / cutout.longer, cutout.size, cutout.centre)
     stretch = jump = exposure = 0.0
     if beyond == "nothing":
@@ -137,7 +137,7 @@ def _moving(
 
 
 def _random_stretch(recipe: Recipe, rng: np.random.Generator) -> float:
-    """Draw `random_track`'s `stretch`: some cut-outs become rods and ropes, upright or lying."""
+    """Draw the `stretch` of `random_track`; some cut-outs become upright or flat rods."""
     if not recipe.thin or rng.random() >= recipe.thin:
         return 0.0
     ratio = LEAST_THIN * (THINNEST / LEAST_THIN) ** rng.random()
@@ -151,7 +151,7 @@ def _finish(
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> ClipPlan:
-    """Change the colours of the clip, and a little those of each frame."""
+    """Add colour changes of the clip, and slight ones of each frame."""
     changes = None
     if recipe.colour:
         whole = random_change(rng, recipe.colour)

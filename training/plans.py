@@ -1,4 +1,4 @@
-"""What a clip will look like, decided with numpy alone; `render.py` draws it on any device."""
+"""Plans of clips, made with numpy alone; `render.py` draws them on any device."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from colours import ColourChange
-from motion import Track
+from training.colours import ColourChange
+from training.motion import Track
 
-# What lies beyond a layer's picture: nothing, grey, or its mirror image.
+# The continuation of a layer beyond its picture.
 Beyond = Literal["nothing", "grey", "mirror"]
 
 
@@ -20,9 +20,9 @@ class Crop:
 
     Attributes:
         picture: Number among `Sources.pictures`.
-        box: Columns and rows (x0, y0, x1, y1), half-open.
-        shrink: Pixels averaged along each side: bilinear look-ups alias below half size.
-        objects: Ids whose masks are wanted, a channel each.
+        box: Columns and rows (x0, y0, x1, y1), half-open, px.
+        shrink: Factor to shrink by, averaging pixels: bilinear sampling aliases below half size.
+        objects: Ids of the masks to draw, one channel each.
     """
 
     picture: int
@@ -36,11 +36,11 @@ class LayerPlan:
     """A moving picture.
 
     Attributes:
-        crops: One for all frames, or one a frame.
-        track: From pixels of the frames to pixels of the crop, shrunk.
-        beyond: What lies beyond the crop.
-        colours: Change of its colours.
-        exposure: Part of the time since the last frame that a frame is blurred over, 0 to 1.
+        crops: One crop for all frames, or one per frame.
+        track: Maps from pixels of the frames to pixels of the shrunk crop.
+        beyond: Continuation beyond the crop.
+        colours: Change of colours.
+        exposure: Part of the time since the previous frame that motion blur covers, in [0, 1].
     """
 
     crops: tuple[Crop, ...]
@@ -55,11 +55,10 @@ class ClipPlan:
     """Layers painted over each other.
 
     Attributes:
-        ground: The lowest layer, which fills the frame; it has a mask a target of its own.
-        layers: Cut-outs from the lowest up, a mask each.
-        targets: For each of N targets, the number of its layer, or -1 - k for mask k of the
-            ground.
-        colours: Change of the whole clip, and of each frame; None for none.
+        ground: Lowest layer, which fills the frame, with one mask per target of its own.
+        layers: Cut-outs from the lowest up, with one mask each.
+        targets: Number of the layer of each of N targets, or -1 - k for mask k of the ground.
+        colours: Changes of the whole clip and of each frame; None for no change.
     """
 
     ground: LayerPlan
@@ -79,8 +78,8 @@ def shrink_for(
         centre: A point of the picture.
 
     Returns:
-        How often a pixel of the shrunk picture counts along a side, the point in the shrunk
-        picture, and the scale that draws it at the same size as before.
+        The factor that the picture shrinks by, the point in the shrunk picture, and the scale that
+        draws it at the same size as before.
     """
     factor = 1
     while scale * factor <= 0.5 and min(size) // factor >= 8:
@@ -91,6 +90,6 @@ def shrink_for(
 
 
 def random_size(rng: np.random.Generator, low: float, high: float, least: float) -> float:
-    """Draw an object's longer side in px, log-uniformly: every scale is met as often."""
+    """Draw the longer side of an object, px, log-uniformly: every scale is equally likely."""
     low = max(low, least)
     return low * (max(high, low) / low) ** rng.random()

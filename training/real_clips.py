@@ -1,4 +1,4 @@
-"""The ground of a real training clip: frames of a film, cropped around some of its objects."""
+"""Grounds of real training clips: frames of a film, cropped around some of its objects."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from motion import random_track
-from pictures import Box
-from plans import Crop, LayerPlan, random_size, shrink_for
-from recipes import Recipe
-from sources import MIN_OBJECT, Cutout, Film, Sources
+from training.motion import random_track
+from training.pictures import Box
+from training.plans import Crop, LayerPlan, random_size, shrink_for
+from training.recipes import Recipe
+from training.sources import MIN_OBJECT, Cutout, Film, Sources
 
 TRIES = 1000
-SHARPEST = 2.2  # frame px per source px, at most: beyond, pictures are only blurred
+LARGEST_SCALE = 2.2  # frame px per source px; beyond, pictures only get blurred
 
 
 @dataclass(frozen=True)
 class RealGround:
-    """The layer, and what it shows.
+    """A layer of frames of a film.
 
     Attributes:
-        ground: The layer, with a mask for each of `object_ids`.
-        object_ids: The targets, by their labels in the film.
-        film: Where it is from.
+        ground: The layer, with one mask for each of `object_ids`.
+        object_ids: Labels of the targets in the film.
+        film: The film.
     """
 
     ground: LayerPlan
@@ -31,7 +31,7 @@ class RealGround:
     film: Film
 
     def random_twin(self, sources: Sources, rng: np.random.Generator) -> Cutout | None:
-        """A target as some frame of the film shows it; None if it is too small there."""
+        """Cut a target out of a random frame of the film; None if it is too small there."""
         number = self.film.numbers[rng.integers(len(self.film.numbers))]
         box = sources.pictures[number].boxes.get(self.object_ids[0])
         if box is None or min(box[2] - box[0], box[3] - box[1]) < MIN_OBJECT:
@@ -40,14 +40,14 @@ class RealGround:
 
 
 def real_ground(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> RealGround:
-    """Draw frames, targets (as many as the film has, up to the recipe's) and a moving crop."""
+    """Draw frames, targets (at most the recipe's number) and a moving crop around them."""
     film, numbers, object_ids, box = _draw_frames(sources, recipe, rng)
     side, size = recipe.side, sources.pictures[numbers[0]].size
     extent = float(max(box[2] - box[0], box[3] - box[1]))
     centre = ((box[0] + box[2] - 1) / 2, (box[1] + box[3] - 1) / 2)
     scale = random_size(rng, recipe.smallest, side, recipe.smallest) / extent
-    # Never so small that the crop is mostly mirror images, nor blown up beyond sharpness.
-    scale = min(max(scale, 0.85 * side / min(size)), SHARPEST)
+    # Neither so small that mirror images fill the crop, nor too large to be sharp.
+    scale = min(max(scale, 0.85 * side / min(size)), LARGEST_SCALE)
     flip = bool(rng.random() < 0.5)
     x, y = rng.uniform(0.35, 0.65, 2)
     start = _inside(
@@ -65,7 +65,7 @@ def real_ground(sources: Sources, recipe: Recipe, rng: np.random.Generator) -> R
 def _draw_frames(
     sources: Sources, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[Film, list[int], tuple[int, ...], Box]:
-    """Draw a film, its frames, targets that the first of them shows, and the box to crop around."""
+    """Draw a film, frames of it, targets in the first of them, and a box to crop around."""
     names = list(sources.films)
     for _ in range(TRIES):
         film = sources.films[names[rng.integers(len(names))]]
@@ -90,7 +90,7 @@ def _draw_frames(
             (x0, y0), (x1, y1) = boxes[:, :2].min(0).tolist(), boxes[:, 2:].max(0).tolist()
             return film, numbers, tuple(chosen), (x0, y0, x1, y1)
     raise ValueError(
-        f"{TRIES} times {recipe.frames} frames of a clip were drawn, and none showed an object of "
+        f"{TRIES} draws of {recipe.frames} frames of a clip found no object of "
         f"{recipe.least_area:.0f} px at both ends; accepted: clips with longer or larger masks, or "
         "recipes with fewer frames or real=0"
     )
@@ -105,7 +105,7 @@ def _inside(
     *,
     flip: bool,
 ) -> tuple[float, float]:
-    """Shift a crop into its picture where it fits; beyond are only mirror images."""
+    """Shift a crop so that it lies inside its picture, where it fits."""
     placed = []
     for axis, length in enumerate((recipe.width, recipe.height)):
         before = centre[axis] * scale

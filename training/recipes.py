@@ -1,4 +1,4 @@
-"""What a batch is made of, and the mixtures that batches are drawn from."""
+"""Recipes of batches, and mixtures of recipes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from strict_json import TrainingConfigError, build, check
+from training.strict_json import TrainingConfigError, build, check
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A number that changes with progress: straight lines between (progress, value) points.
+    """A piecewise linear function of progress, given by (progress, value) points.
 
-    In JSON a number, or a list of points [[0, 1], [0.5, 0.25]]; flat before the first and after
-    the last. Two points at one progress make a step, which counts from there on.
+    In JSON, a number or a list of points such as [[0, 1], [0.5, 0.25]]. The curve is constant
+    before the first and after the last point. Two points at one progress make a step; the second
+    counts there.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -28,7 +29,7 @@ class Curve:
 
     @classmethod
     def constant(cls, value: float) -> Curve:
-        """The same number throughout."""
+        """Make a constant curve."""
         return cls(((0.0, value),))
 
     @classmethod
@@ -43,7 +44,7 @@ class Curve:
         return cls.constant(build(float, value, where))
 
     def __call__(self, progress: float) -> float:
-        """The value at a progress."""
+        """Return the value at a progress in [0, 1]."""
         before = [point for point in self.points if point[0] <= progress]
         after = self.points[len(before) :]
         if not before:
@@ -55,29 +56,29 @@ class Curve:
 
     @property
     def lowest(self) -> float:
-        """The least value it takes."""
+        """The smallest value."""
         return min(value for _, value in self.points)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one batch is made of.
+    """The recipe of one batch.
 
     Attributes:
-        height: px.
-        width: px.
-        frames: Frames T.
-        objects: Targets N.
-        batch: Clips.
-        real: Part of real clips.
-        max_gap: Frames between two frames of a real clip, at most.
+        height: Height of the clips, px.
+        width: Width of the clips, px.
+        frames: Number of frames T.
+        objects: Number of targets N.
+        batch: Number of clips.
+        real: Part of the clips that are real.
+        max_gap: Largest distance of two frames of a real clip, in frames of the film.
         motion: Factor on the speed of synthetic motion.
         colour: Factor on the colour changes; 0 leaves the colours alone.
-        twins: Part of the distractors that are a target once more.
-        moved_whole: Part of the synthetic clips with one target that are one still, moved whole.
+        twins: Part of the distractors that are copies of a target.
+        moved_whole: Part of the synthetic clips with one target that move one still whole.
         smallest: Longer side of the smallest objects, px.
-        thin: Part of the cut-outs that are drawn out to 2 to 8 times their aspect.
-        jump: Most that a cut-out moves from frame to frame beside its walk, in its own lengths.
+        thin: Part of the cut-outs that are stretched to 2 to 8 times their aspect.
+        jump: Largest movement of a cut-out per frame besides its walk, in lengths of the object.
         blur: Longest exposure of the cut-outs, as a part of the time between two frames.
     """
 
@@ -104,31 +105,20 @@ class Recipe:
 
     @property
     def least_area(self) -> float:
-        """Least pixels of every target in frame 0: about a tenth of its box."""
+        """Smallest visible area of every target in frame 0, px: about a tenth of its box."""
         return 60 * (self.smallest / 24) ** 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ingredient:
-    """One recipe of a mixture, with how often it is drawn; units as of `Recipe`.
+    """A range of recipes in a mixture. See `Recipe` for the fields that are not listed.
 
     Attributes:
-        chance: Share of the batches, relative to the mixture's other chances; a curve.
+        chance: Share of the batches, relative to the other chances of the mixture; a curve.
         size: Height and width, px.
-        frames: Frames T.
-        objects: Targets N; of several numbers each is as likely.
-        batch: Clips.
-        real: Part of real clips.
-        max_gap: Frames.
+        objects: Numbers of targets N, each equally likely.
         motion: Factor on the speed; a curve.
         slowest: The factor is drawn between this part of `motion` and all of it.
-        colour: Factor.
-        twins: Part of the distractors.
-        moved_whole: Part of the synthetic clips with one target.
-        smallest: px.
-        thin: Part of the cut-outs.
-        jump: Own lengths.
-        blur: Part of the time between two frames.
     """
 
     size: tuple[int, int]
@@ -166,7 +156,7 @@ class Ingredient:
             check(0 <= value <= 1, name, value, "a number from 0 to 1")
 
     def draw(self, progress: float, rng: np.random.Generator) -> Recipe:
-        """Draw the numbers that are left open."""
+        """Draw a recipe at a progress in [0, 1]."""
         return Recipe(
             *self.size,
             frames=self.frames,
@@ -187,7 +177,7 @@ class Ingredient:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Recipes to draw batches from; in JSON the list of ingredients."""
+    """Ingredients to draw recipes from; in JSON, a list of them."""
 
     ingredients: tuple[Ingredient, ...]
 
@@ -200,7 +190,7 @@ class Mixture:
         return cls(ingredients)
 
     def draw(self, progress: float, rng: np.random.Generator) -> Recipe:
-        """Draw what the next batch is made of."""
+        """Draw the recipe of a batch."""
         chances = np.array([ingredient.chance(progress) for ingredient in self.ingredients])
         if chances.sum() <= 0:
             raise TrainingConfigError(

@@ -1,4 +1,4 @@
-"""Planned clips drawn on a device: all layers of a kind with one look-up."""
+"""Draws planned clips on a device, all layers of a kind with one sampling call."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from by_value import ByValue
-from colours import GREY, change_colours
-from packing import LayerGroup, PackedBatch, pack
-from pictures import Picture
-from planning import plan_batch
-from plans import Crop
-from recipes import Recipe
-from sources import Sources
-from warps import look_up, mirrored, track_points
+from training.by_value import ByValue
+from training.colours import GREY, change_colours
+from training.packing import LayerGroup, PackedBatch, pack
+from training.pictures import Picture
+from training.planning import plan_batch
+from training.plans import Crop
+from training.recipes import Recipe
+from training.sources import Sources
+from training.warps import look_up, mirrored, track_points
 
-MOMENTS = 9  # that a blurred cut-out is the mean of
+MOMENTS = 9  # a blurred cut-out is the mean of so many
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Clips(ByValue):
 
     Attributes:
         frames: (B, T, 3, H, W) uint8.
-        masks: (B, T, N, H, W) float 0..1, what is seen of each target.
-        flow: (B, T-1, 2, H, W) px, from frame t to t-1, of what is seen at t; (B, 0, ...) where
-            it was not asked for.
-        visible: (B, T-1, H, W) bool: that surface is seen in frame t-1 too.
+        masks: (B, T, N, H, W) float in [0, 1], the visible part of each target.
+        flow: (B, T-1, 2, H, W) px from frame t to t-1 of the surfaces visible at t; (B, 0, ...)
+            without flow.
+        visible: (B, T-1, H, W) bool, whether that surface is visible in frame t-1 too.
     """
 
     frames: Tensor
@@ -44,29 +44,30 @@ class Clips(ByValue):
 def make_batch(
     sources: Sources, recipe: Recipe, rng: np.random.Generator, *, with_flow: bool | None = None
 ) -> Clips:
-    """Draw and render a batch on the CPU; the same generator state makes the same batch.
+    """Plan and draw a batch on the CPU; equal generator states make equal batches.
 
     Args:
         sources: The images.
-        recipe: What to make.
-        rng: Where the numbers come from.
-        with_flow: Whether the flow is wanted; None if no clip is real, as only then it is known.
+        recipe: Recipe of the clips.
+        rng: Source of random numbers.
+        with_flow: Whether to compute the flow; None to compute it where no clip can be real, since
+            only then it is known.
     """
     wanted = recipe.real == 0 if with_flow is None else with_flow
     plans = plan_batch(sources, recipe, rng)
-    # Clip by clip: what one needs fits into the processor's cache.
+    # Clip by clip, to stay in the cache of the processor.
     clips = [render(pack([plan], recipe), sources.pictures, with_flow=wanted) for plan in plans]
     names = ("frames", "masks", "flow", "visible")
     return Clips(*(torch.cat([getattr(clip, name) for clip in clips]) for name in names))
 
 
 def render(packed: PackedBatch, pictures: Sequence[Picture], *, with_flow: bool) -> Clips:
-    """Render planned clips where the pictures are.
+    """Draw planned clips on the device of the pictures.
 
     Args:
         packed: The plans.
         pictures: `Sources.pictures`, all on one device.
-        with_flow: Whether the flow is wanted; of real clips it is wrong.
+        with_flow: Whether to compute the flow; that of real clips is wrong.
     """
     recipe, device = packed.recipe, pictures[0].image.device
     shape = (recipe.frames, recipe.height, recipe.width)
@@ -84,20 +85,20 @@ def render(packed: PackedBatch, pictures: Sequence[Picture], *, with_flow: bool)
     top = torch.zeros((packed.batch, *shape), dtype=torch.int16, device=device)
     if depths:
         planes, flows = _draw(packed.cutouts, pictures, recipe, masks=1)
-    for depth in range(depths):
-        chosen = packed.cutouts.depths == depth
-        layer = _sent(chosen.nonzero()[:, 0], device)
-        rows = _sent(packed.cutouts.clips[chosen], device)
-        alpha = planes[layer, 3]
-        # Colours were sampled apart from the mask, so a border pixel keeps its own colour.
-        frames[rows] = torch.lerp(frames[rows], planes[layer, :3], alpha[:, None])
-        own[rows] = own[rows] * (1 - alpha[:, None])
-        seen[rows, :depth] = seen[rows, :depth] * (1 - alpha[:, None])
-        seen[rows, depth] = alpha
-        if with_flow:
-            above = alpha >= 0.5
-            top[rows] = top[rows].masked_fill(above, depth + 1)
-            flow[rows] = torch.where(above[:, None, 1:], flows[layer], flow[rows])
+        for depth in range(depths):
+            chosen = packed.cutouts.depths == depth
+            layer = _sent(chosen.nonzero()[:, 0], device)
+            rows = _sent(packed.cutouts.clips[chosen], device)
+            alpha = planes[layer, 3]
+            # Colours are sampled without the mask, so border pixels keep their own colour.
+            frames[rows] = torch.lerp(frames[rows], planes[layer, :3], alpha[:, None])
+            own[rows] = own[rows] * (1 - alpha[:, None])
+            seen[rows, :depth] = seen[rows, :depth] * (1 - alpha[:, None])
+            seen[rows, depth] = alpha
+            if with_flow:
+                above = alpha >= 0.5
+                top[rows] = top[rows].masked_fill(above, depth + 1)
+                flow[rows] = torch.where(above[:, None, 1:], flows[layer], flow[rows])
     if packed.colours is not None:
         colours = _sent(packed.colours, device)
         frames = change_colours(change_colours(frames, colours[:, 0]), colours[:, 1:])
@@ -141,14 +142,14 @@ def _draw(
 
 
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of this process on the device, without waiting for what that still has to do."""
+    """Send a tensor to the device without waiting for it."""
     return tensor.to(device, non_blocking=True)
 
 
 def _exposed(canvases: Tensor, points: Tensor, exposures: Tensor) -> Tensor:
-    """Look cut-outs up over the time that each frame is exposed, from then to now.
+    """Sample cut-outs over the exposure of each frame.
 
-    Between two frames a point of the frame moves straight over the picture.
+    Between two frames, a point of the frame moves along a straight line over the picture.
 
     Args:
         canvases: (L, 4, h, w), colours and a mask.
@@ -156,11 +157,11 @@ def _exposed(canvases: Tensor, points: Tensor, exposures: Tensor) -> Tensor:
         exposures: (L,) parts of the time between two frames.
     """
     before = torch.cat([2 * points[:, :, :1] - points[:, :, 1:2], points[:, :, :-1]], 2)
-    colours = masks = 0.0
+    colours = masks = canvases.new_zeros(())
     for part in torch.linspace(0, 1, MOMENTS).tolist():
         planes = look_up(canvases, points.lerp(before, part * exposures.view(-1, 1, 1, 1, 1)))
         masks = masks + planes[:, 3:] / MOMENTS
-        # By their masks: what lies around the object in its picture must not smear into it.
+        # Weighted by the mask: the surroundings of the object must not smear into it.
         colours = colours + planes[:, :3] * planes[:, 3:] / MOMENTS
     return torch.cat([colours / masks.clamp(min=1e-4), masks], 1)
 
@@ -168,7 +169,7 @@ def _exposed(canvases: Tensor, points: Tensor, exposures: Tensor) -> Tensor:
 def _canvases(
     crops: list[Crop], grey: list[bool], pictures: Sequence[Picture], masks: int
 ) -> Tensor:
-    """Cut crops out, shrink them, and put each on the top left of a canvas of zeros."""
+    """Cut out and shrink crops, and put each into the top left corner of a canvas of zeros."""
     sizes = [_shrunk_size(crop) for crop in crops]
     width, height = (max(size[axis] for size in sizes) for axis in range(2))
     canvases = torch.zeros(
@@ -193,14 +194,14 @@ def _shrunk_size(crop: Crop) -> tuple[int, int]:
 
 
 def _shrink(planes: Tensor, factor: int) -> Tensor:
-    """Average (C, h, w) over squares, those at the end over what there is of them."""
+    """Average (C, h, w) over squares, which the borders may cut off."""
     if factor == 1:
         return planes
     return F.avg_pool2d(planes.float()[None], factor, ceil_mode=True)[0]
 
 
 def _seen_before(top: Tensor, flow: Tensor) -> Tensor:
-    """Whether the layer on top at t is on top at the end of its flow in t-1, (B, T-1, H, W)."""
+    """Return whether the layer on top at t is on top at the end of its flow too, in t-1."""
     height, width = top.shape[2:]
     y = torch.arange(height, device=top.device).view(-1, 1)
     x = torch.arange(width, device=top.device)

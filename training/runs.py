@@ -1,4 +1,4 @@
-"""A run in its folder: the averaged weights, the optimiser, checkpoints and the log."""
+"""The state of a run and its folder: averaged weights, optimiser, checkpoints and log."""
 
 from __future__ import annotations
 
@@ -6,60 +6,64 @@ import copy
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from clock import Clock
-from folder_lock import FolderLock
-from parallel import WHOLE, Part
-from phases import Optimiser
-from strict_json import TrainingConfigError
+from training.clock import Clock
+from training.folder_lock import FolderLock
+from training.parallel import WHOLE, Part
+from training.phases import Optimiser
+from training.strict_json import TrainingConfigError
+
+M = TypeVar("M", bound=nn.Module)
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 
 
-class Average:
-    """Exponential moving average of a module's parameters and buffers."""
+class Average(Generic[M]):
+    """The exponential moving average of the parameters and buffers of a module."""
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        """Start from the module's present state."""
+    def __init__(self, module: M, decay: float) -> None:
+        """Start from the current state of the module."""
         self.module = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
         self.steps, self._decay = 0, decay
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Take one step towards `module`; faster at first, when there is little to keep."""
+        """Take one step towards `module`, a larger one at first."""
         self.steps += 1
         decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
-        # parameters() and buffers() name what modules share once; state_dict() would not.
-        torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1 - decay)
-        pairs = list(zip(self.module.buffers(), module.buffers(), strict=True))
-        floats = [pair for pair in pairs if pair[0].is_floating_point()]
-        counts = [pair for pair in pairs if not pair[0].is_floating_point()]
-        for some, move in ((floats, torch._foreach_lerp_), (counts, torch._foreach_copy_)):
-            if some:
-                averages, currents = (list(side) for side in zip(*some, strict=True))
-                move(averages, currents, *((1 - decay,) if some is floats else ()))
+        # parameters() and buffers() list shared tensors once; state_dict() would not.
+        pairs: list[tuple[Tensor, Tensor]] = []
+        pairs += zip(self.module.parameters(), module.parameters(), strict=True)
+        for average, current in zip(self.module.buffers(), module.buffers(), strict=True):
+            if average.is_floating_point():
+                pairs.append((average, current))
+            else:  # a counter
+                average.copy_(current)
+        averages, currents = (list(side) for side in zip(*pairs, strict=True))
+        get_ema_multi_avg_fn(decay)(averages, currents, self.steps)
 
 
-class Run:
-    """Everything that changes while a network is trained.
+class Run(Generic[M]):
+    """Everything that changes during a training.
 
     Attributes:
-        module: What is trained.
-        average: Its moving average, which is exported.
-        optimiser: AdamW, which decays neither biases nor BatchNorm weights.
-        seen: Clips seen.
-        clock: Time spent on it.
-        facts: What the checkpoint says besides: phase, network, ...
+        module: Module to train.
+        average: Moving average of the module, which is exported.
+        optimiser: AdamW, without weight decay on biases and BatchNorms.
+        seen: Number of clips seen.
+        clock: Clock of the run.
+        facts: Further entries of the checkpoint: phase, network, ...
     """
 
     def __init__(
         self,
-        module: nn.Module,
+        module: M,
         settings: Optimiser,
         folder: Path,
         facts: dict[str, Any],
@@ -68,16 +72,16 @@ class Run:
         slow_rate: float = 1.0,
         writes: bool = True,
     ) -> None:
-        """Start anew in a folder; `resume` goes on.
+        """Start a new run in a folder; `resume` continues the one that is there.
 
         Args:
-            module: What is trained; parameters that want no gradient are left alone.
-            settings: Of optimiser and average.
-            folder: Where the checkpoint is.
-            facts: What the checkpoint is to say besides.
+            module: Module to train; parameters without gradients stay as they are.
+            settings: Settings of the optimiser and the average.
+            folder: Folder of the checkpoint.
+            facts: Further entries of the checkpoint.
             slow: Parameters with a learning rate of their own.
             slow_rate: Factor on their learning rate.
-            writes: Whether this process writes into the folder, which then is locked.
+            writes: Whether this process writes into the folder, and so locks it.
         """
         self.module, self.facts, self.seen, self.clock = module, facts, 0, Clock()
         self.average = Average(module, settings.average_decay)
@@ -88,14 +92,14 @@ class Run:
         self._lock = FolderLock(folder) if writes else None
 
     def close(self) -> None:
-        """Let others train into the folder."""
+        """Release the folder."""
         if self._lock is not None:
             self._lock.release()
 
     def update(self, loss: Tensor, rate: float, part: Part = WHOLE) -> None:
         """Take one step down the loss."""
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * group.get("factor", 1.0)  # older checkpoints have none
+            group["lr"] = rate * group.get("factor", 1.0)  # absent in older checkpoints
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         part.average_gradients(self.module)
@@ -104,7 +108,7 @@ class Run:
         self.average.update(self.module)
 
     def save(self) -> None:
-        """Write everything the run needs to go on; the old file stays until the new is whole."""
+        """Write all that resuming needs; the old file stays until the new one is complete."""
         state = {
             "module": self.module.state_dict(),
             "average": self.average.module.state_dict(),
@@ -119,7 +123,7 @@ class Run:
         partial.replace(self._checkpoint)
 
     def resume(self) -> bool:
-        """Go on from the folder's checkpoint, if there is one."""
+        """Resume from the checkpoint of the folder; return whether there is one."""
         if not self._checkpoint.exists():
             return False
         state = read_checkpoint(self._checkpoint.parent)
@@ -127,7 +131,7 @@ class Run:
             if state[name] != self.facts[name]:
                 raise TrainingConfigError(
                     f"{self._checkpoint} is of another {name} ({_first_line(state[name])}); "
-                    "accepted: the one it was begun with. Give another --out, and this folder "
+                    "accepted: the one it was started with. Give another --out, and this folder "
                     "with --from"
                 )
         self.carry_over(state)
@@ -136,7 +140,7 @@ class Run:
         return True
 
     def carry_over(self, state: dict[str, Any]) -> None:
-        """Take weights, average and optimiser from a checkpoint."""
+        """Take over weights, average and optimiser of a checkpoint."""
         self.module.load_state_dict(state["module"])
         self.average.module.load_state_dict(state["average"])
         self.average.steps = state["average_steps"]
@@ -146,7 +150,7 @@ class Run:
 def _groups(
     module: nn.Module, decay: float, slow: Collection[nn.Parameter], slow_rate: float
 ) -> list[dict[str, Any]]:
-    """Parameters by weight decay (weights of convolutions alone) and factor on the rate."""
+    """Group parameters by weight decay (only weights of convolutions) and learning rate."""
     names = {id(parameter) for parameter in slow}
     groups = []
     for factor, chosen in ((1.0, False), (slow_rate, True)):
@@ -159,19 +163,16 @@ def _groups(
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """Read what `Run.save` wrote, onto the CPU."""
+    """Read a checkpoint of `Run.save` onto the CPU."""
     path = folder / CHECKPOINT
     if not path.is_file():
-        raise TrainingConfigError(
-            f"there is no {path}; accepted: the --out folder of train.py or train_flow.py"
-        )
+        raise TrainingConfigError(f"there is no {path}; accepted: the --out folder of a training")
     state = torch.load(path, weights_only=True, map_location="cpu")
     missing = [name for name in ("phase", "network", "average") if name not in state]
     if missing:
         raise TrainingConfigError(
-            f"{path} does not say its {missing[0]}, as checkpoints of earlier versions do not; "
-            "accepted: the --out folder of this version's train.py or train_flow.py, or exported "
-            "weights such as rmnet-small"
+            f"{path} lacks {missing[0]!r}, as checkpoints of earlier versions do; accepted: the "
+            "--out folder of a training by this version, or exported weights such as rmnet-small"
         )
     return state
 
@@ -181,14 +182,14 @@ def _first_line(text: object) -> str:
 
 
 class Log:
-    """JSON lines in a file; the checks on the screen too."""
+    """Writes JSON lines to a file, and those of checks to the screen too."""
 
     def __init__(self, folder: Path) -> None:
-        """Append to the folder's log."""
+        """Append to the log of a folder."""
         self._path, self._clock = folder / LOG, Clock()
 
     def write(self, *, kind: str, **fields: Any) -> None:  # noqa: ANN401 anything JSON holds
-        """Write one line, with the seconds since this process began."""
+        """Write one line, with the time since this process started, s."""
         fields = {"kind": kind, **fields, "seconds": round(self._clock.seconds, 1)}
         rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in fields.items()}
         line = json.dumps(rounded)

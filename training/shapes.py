@@ -1,6 +1,6 @@
-"""Stills made by code alone: shapes with textures, over textures. Nobody's pictures, no licence.
+"""Stills drawn by code: textured shapes over textures, free of any licence.
 
-They stand in for photographs where only freely licensed data may be used; see `experiments.py`.
+They replace photographs where only freely licensed data may be used; see `experiments.py`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pictures import Picture
+from training.pictures import Picture
 
 HEIGHT, WIDTH = 256, 352
 MOST_SHAPES = 4
-REACH = 1.7  # radii; no shape goes farther, or it is cut off there
+REACH = 1.7  # radii; shapes are cut off there
 
 Plane = NDArray[np.float32]
 
@@ -23,26 +23,26 @@ Plane = NDArray[np.float32]
 def make_stills(
     count: int, *, seed: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH)
 ) -> list[Picture]:
-    """Make stills with 1 to 4 labelled shapes each; the same seed, the same stills."""
+    """Draw stills with 1 to 4 labelled shapes each; equal seeds draw equal stills."""
     return [make_still(np.random.default_rng([seed, number]), size) for number in range(count)]
 
 
 def make_still(rng: np.random.Generator, size: tuple[int, int]) -> Picture:
-    """One still: each shape over those before it."""
+    """Draw one still, each shape over the previous ones."""
     height, width = size
     picture = random_texture(rng, size)
     labels = np.zeros(size, np.uint8)
     for number in range(1, 1 + int(rng.integers(1, MOST_SHAPES + 1))):
         radius = min(size) * 0.1 * 4.5 ** rng.random()
         x, y = rng.uniform(0.15, 0.85) * width, rng.uniform(0.15, 0.85) * height
-        # Only where it reaches, which is what takes the time.
+        # Only within its reach, which saves most of the time.
         left, top = max(0, int(x - REACH * radius)), max(0, int(y - REACH * radius))
         right, bottom = min(width, int(x + REACH * radius)), min(height, int(y + REACH * radius))
         part, centre = (bottom - top, right - left), (x - left, y - top)
         depth = random_shape(rng, part, centre, radius)
         inside = np.clip(depth * radius / 1.5 + 0.5, 0, 1)[..., None]
         coat = random_texture(rng, part)
-        if rng.random() < 0.7:  # light from one side, as on a solid thing
+        if rng.random() < 0.7:  # light from one side, as on a solid
             coat = coat * shading(rng, part, centre, radius, depth)[..., None]
         under = picture[top:bottom, left:right]
         picture[top:bottom, left:right] = under * (1 - inside) + coat * inside
@@ -55,7 +55,7 @@ def make_still(rng: np.random.Generator, size: tuple[int, int]) -> Picture:
 def random_shape(
     rng: np.random.Generator, size: tuple[int, int], centre: tuple[float, float], radius: float
 ) -> Plane:
-    """How deep each pixel lies in a shape, in radii: above 0 inside, below outside."""
+    """Return how deep each pixel lies in a random shape, in radii; negative outside."""
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
     angle, stretch = rng.uniform(0, 2 * math.pi), math.exp(rng.uniform(-0.5, 0.5))
     dx, dy = (x - centre[0]) / radius, (y - centre[1]) / radius
@@ -70,7 +70,7 @@ def random_shape(
 
 
 def _blob(rng: np.random.Generator, x: Plane, y: Plane) -> Plane:
-    """A closed curve of a few waves."""
+    """Return depths in a closed curve of a few waves."""
     angle, reach = np.arctan2(y, x), np.ones_like(x)
     for wave in range(2, 7):
         reach += rng.normal(0, 0.35 / wave) * np.cos(wave * angle + rng.uniform(0, 2 * math.pi))
@@ -78,7 +78,7 @@ def _blob(rng: np.random.Generator, x: Plane, y: Plane) -> Plane:
 
 
 def _polygon(rng: np.random.Generator, x: Plane, y: Plane) -> Plane:
-    """A convex figure of straight sides."""
+    """Return depths in a convex polygon."""
     sides = int(rng.integers(3, 8))
     angles = np.sort(rng.uniform(0, 2 * math.pi, sides)) if rng.random() < 0.5 else (
         np.arange(sides) * 2 * math.pi / sides
@@ -86,12 +86,12 @@ def _polygon(rng: np.random.Generator, x: Plane, y: Plane) -> Plane:
     depths = [
         rng.uniform(0.6, 1.0) - (math.cos(angle) * x + math.sin(angle) * y) for angle in angles
     ]
-    # Two sides alone would not close it.
+    # The circle closes figures that their sides leave open.
     return np.minimum(np.minimum.reduce(depths), 1.3 - np.hypot(x, y)).astype(np.float32)
 
 
 def _limbs(rng: np.random.Generator, x: Plane, y: Plane) -> Plane:
-    """A body with limbs and a head: capsules that melt into each other."""
+    """Return depths in a body with limbs and a head: capsules that melt into each other."""
     total = np.exp(6 * (0.62 - np.hypot(x / 1.25, y)))
     for _ in range(int(rng.integers(2, 6))):
         angle, bend = rng.uniform(0, 2 * math.pi, 2)
@@ -110,7 +110,7 @@ def shading(
     radius: float,
     depth: Plane,
 ) -> Plane:
-    """Light on a rounded thing: brighter towards a lamp, darker at the rim."""
+    """Return the light on a rounded solid: brighter towards a lamp, darker at the rim."""
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
     lamp = rng.uniform(0, 2 * math.pi)
     towards = ((x - centre[0]) * math.cos(lamp) + (y - centre[1]) * math.sin(lamp)) / radius
@@ -119,7 +119,7 @@ def shading(
 
 
 def random_texture(rng: np.random.Generator, size: tuple[int, int]) -> Plane:
-    """A surface (H, W, 3) of 0..255: noise, stripes, spots, tiles or a gradient, in a few colours."""
+    """Draw a surface (H, W, 3) in 0..255: noise, stripes, spots, tiles or a gradient."""
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
     cloud = _noise(rng, size, rng.uniform(0.9, 2.2))
     kind = rng.choice(["noise", "stripes", "spots", "tiles", "gradient"])
@@ -143,7 +143,7 @@ def random_texture(rng: np.random.Generator, size: tuple[int, int]) -> Plane:
 
 
 def _noise(rng: np.random.Generator, size: tuple[int, int], steepness: float) -> Plane:
-    """Noise of spectrum 1 / f^steepness, mean 0, deviation 1."""
+    """Draw noise with spectrum 1 / f^steepness, mean 0 and deviation 1."""
     rows, columns = np.fft.fftfreq(size[0]), np.fft.rfftfreq(size[1])
     frequency = np.hypot(rows[:, None], columns[None, :])
     frequency[0, 0] = np.inf

@@ -1,4 +1,4 @@
-"""The images clips are made from, kept in memory: stills with object masks, and real clips."""
+"""The images that clips are made of, in memory: stills with object masks, and real clips."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from free_data import without_photographs
-from layouts import Found, LayoutError
-from picture_cache import read_folders
-from pictures import Picture, Video
+from training.free_data import without_photographs
+from training.layouts import Found, LayoutError
+from training.picture_cache import read_folders
+from training.pictures import Picture, Video
 
-# Clips of DAVIS's train split that no weights are made from: the run's own yardstick.
+# Clips of the train split of DAVIS that serve for checks, not for training.
 HELD_OUT = ("bus", "dance-jump", "flamingo", "horsejump-low", "scooter-gray")
-MIN_OBJECT = 12  # px in a still; smaller cut-outs are crumbs
-SIDE = 256  # px; larger images are shrunk to it when they are read
+MIN_OBJECT = 12  # px, least width and height of an object to cut out
+SIDE = 256  # px, shorter side that larger images are shrunk to when they are read
 RIM = 2  # px around a cut-out, so that its border keeps its own colours
 
 
@@ -33,10 +33,10 @@ class Cutout:
 
     Attributes:
         picture: Number of the picture.
-        object_id: Its label there.
-        box: What is cut: its surroundings, or the whole picture.
-        centre: Centre (x, y) of the object's box, px from the cut's corner.
-        longer: Longer side of the object's box, px.
+        object_id: Label of the object in the picture.
+        box: Box to cut out: the object and a rim, or the whole picture.
+        centre: Centre (x, y) of the object, px from the top left corner of the box.
+        longer: Longer side of the object, px.
     """
 
     picture: int
@@ -47,13 +47,13 @@ class Cutout:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of what is cut, px."""
+        """Width and height of the box, px."""
         return self.box[2] - self.box[0], self.box[3] - self.box[1]
 
 
 @dataclass(frozen=True)
 class Film:
-    """A training clip: which pictures its frames are, and how far apart."""
+    """A training clip: the numbers of its pictures, and their distance in frames."""
 
     numbers: range
     step: int
@@ -63,14 +63,15 @@ class Sources:
     """All images, in memory (1.3 GB for the full packs).
 
     Attributes:
-        pictures: Every still and every frame of a training clip.
-        packs: Numbers of the stills by pack, only those with a usable object.
-        backgrounds: Numbers of what may lie under cut-outs: every still.
-        films: Training clips by name; `held_out` has the others.
+        pictures: All stills and all frames of training clips.
+        packs: Numbers of the stills that have a usable object, by pack.
+        backgrounds: Numbers of the pictures that may lie under cut-outs.
+        films: Training clips by name.
+        held_out: Other clips by name.
     """
 
     def __init__(self, found: Sequence[Found], *, held_out: Collection[str] = HELD_OUT) -> None:
-        """Take what `read_folder` found; without stills, objects are cut out of frames."""
+        """Take the contents of folders; without stills, objects are cut out of frames."""
         self.pictures: list[Picture] = []
         self.packs: dict[str, list[int]] = {}
         self.films: dict[str, Film] = {}
@@ -92,11 +93,11 @@ class Sources:
         self.packs = {name: numbers for name, numbers in self.packs.items() if numbers}
         if not self.packs:
             raise LayoutError(
-                f"{len(self.pictures)} pictures were found, but no object in them of 1 % to 60 % "
-                f"of its picture and at least {MIN_OBJECT} px wide and high; give other folders "
+                f"{len(self.pictures)} pictures were found, but no object that covers 1 % to 60 % "
+                f"of its picture and is at least {MIN_OBJECT} px wide and high; give other folders "
                 "with --data"
             )
-        # Small packs are drawn more often than their share, but not as often as large ones.
+        # Small packs are drawn more often than their size suggests, but less than large ones.
         weights = np.sqrt([len(numbers) for numbers in self.packs.values()])
         self._pack_weights = weights / weights.sum()
         self._pack_names = list(self.packs)
@@ -116,12 +117,12 @@ class Sources:
 
         Args:
             folders: The data folders.
-            held_out: Clips that are not trained on, by name.
-            side: Larger images are shrunk to this shorter side, px; None for none.
-            max_stills: Stills read of each pack; None for all.
-            shapes: Stills of shapes to make, which with frames of the clips take the place of
-                the folders' stills; None to learn from the folders' stills.
-            cache: File that keeps the pictures as they were read; None for none.
+            held_out: Names of clips that are not trained on.
+            side: Larger images are shrunk to this shorter side, px; None to keep their size.
+            max_stills: Number of stills to read of each pack; None for all.
+            shapes: Number of stills of shapes to draw, which replace the stills of the folders
+                together with frames of the clips; None to use the stills of the folders.
+            cache: File that keeps the decoded images; None for no file.
         """
         found = read_folders(folders, side=side, max_stills=max_stills, cache=cache)
         if shapes is not None:
@@ -132,18 +133,18 @@ class Sources:
         return cls(found, held_out=held_out)
 
     def random_background(self, rng: np.random.Generator) -> int:
-        """Draw the number of a picture to lie under others."""
+        """Draw the number of a background picture."""
         return self.backgrounds[rng.integers(len(self.backgrounds))]
 
     def random_object(self, rng: np.random.Generator, *, whole: bool = False) -> Cutout:
-        """Draw an object of a still; with `whole` its cut is the whole still."""
+        """Draw an object of a still, cut out with a rim or, if `whole`, with the whole still."""
         numbers = self.packs[self._pack_names[rng.choice(len(self.packs), p=self._pack_weights)]]
         number = numbers[rng.integers(len(numbers))]
         usable = self.pictures[number].usable(MIN_OBJECT)
         return self.cut(number, usable[rng.integers(len(usable))], whole=whole)
 
     def cut(self, number: int, object_id: int, *, whole: bool = False) -> Cutout:
-        """Take an object out of a picture, with a rim, or with the whole picture."""
+        """Cut an object out of a picture, with a rim or, if `whole`, with the whole picture."""
         picture = self.pictures[number]
         x0, y0, x1, y1 = picture.boxes[object_id]
         width, height = picture.size

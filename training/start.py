@@ -1,4 +1,4 @@
-"""Where a phase's weights come from."""
+"""Initial weights of a phase."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from typing import Any
 
 import torch
 
-from objective import initialise
-from phases import Phase
 from rmnet.config import RMNetConfig
-from rmnet.network import RMNet
-from rmnet.network.flow import TinyFlowNet
+from rmnet.network import RMNet, TinyFlowNet
 from rmnet.weights import load_network
-from runs import CHECKPOINT, Run, read_checkpoint
-from strict_json import TrainingConfigError
-from trunk import load_trunk
+from training.objective import initialise
+from training.phases import Phase
+from training.runs import CHECKPOINT, Run, read_checkpoint
+from training.strict_json import TrainingConfigError
+from training.trunk import load_trunk
 
-# What weights do not depend on, so that a config may differ in it from the weights it starts from.
+# Fields that weights do not depend on; a config may differ in them from its initial weights.
 FREE = (
     "size",
     "box_margin",
@@ -32,17 +31,20 @@ FREE = (
 def initial_network(
     config: RMNetConfig, phase: Phase, origin: str | None, *, seed: int
 ) -> tuple[RMNet, bool]:
-    """The network a phase begins with.
+    """Make the network that a phase starts with.
 
     Args:
-        config: What it must be.
-        phase: Its `start` says what is wanted.
-        origin: `--from`: the folder of a run, or anything `from_pretrained` takes; for
-            "imagenet" a classifier's file, None for the one of a package.
-        seed: Of random weights.
+        config: Config of the network.
+        phase: Phase, whose `start` decides where the weights come from.
+        origin: Value of `--from`: the folder of a run, or anything that `from_pretrained` takes;
+            for "imagenet" the file of a classifier, or None for that of a package.
+        seed: Seed for random weights.
 
     Returns:
         The network, and whether its TinyFlowNet has been trained.
+
+    Raises:
+        TrainingConfigError: `origin` does not suit the phase, or its weights the config.
     """
     if origin is None and phase.start in ("average", "continue"):
         raise TrainingConfigError(
@@ -68,7 +70,7 @@ def initial_network(
         return network, bool(state["flow_trained"])
     if phase.start == "continue":
         raise TrainingConfigError(
-            f"phase {phase.name!r} goes on from a run with its optimiser, and {origin} holds no "
+            f"phase {phase.name!r} continues a run with its optimiser, and {origin} holds no "
             f"{CHECKPOINT}; accepted: the --out folder of the phase before"
         )
     loaded = load_network(origin)
@@ -77,14 +79,14 @@ def initial_network(
     return network, True
 
 
-def continue_run(run: Run, phase: Phase, origin: str | None) -> None:
-    """Take over the optimiser too, where the phase wants it."""
+def continue_run(run: Run[RMNet], phase: Phase, origin: str | None) -> None:
+    """Take over the optimiser too, if the phase continues a run."""
     if phase.start == "continue" and origin is not None:
         run.carry_over(read_checkpoint(Path(origin)))
 
 
 def check_same_network(found: RMNetConfig, wanted: RMNetConfig, origin: str) -> None:
-    """Raise if weights are of another network, or were trained under another read."""
+    """Raise if weights belong to another network, or were trained with another read."""
     differences = {
         name: (value, asdict(wanted)[name])
         for name, value in asdict(found).items()
@@ -99,7 +101,7 @@ def check_same_network(found: RMNetConfig, wanted: RMNetConfig, origin: str) -> 
 
 
 def flow_state(origin: str) -> dict[str, Any]:
-    """TinyFlowNet's weights from a run of `train_flow.py`, or from anything with weights."""
+    """Return the weights of TinyFlowNet from a run of either training, or from other weights."""
     if (Path(origin) / CHECKPOINT).is_file():
         state = read_checkpoint(Path(origin))
         if state["phase"] == "flow":
@@ -111,7 +113,7 @@ def flow_state(origin: str) -> dict[str, Any]:
 
 
 def start_flow(network: TinyFlowNet, origin: str) -> None:
-    """Begin with the flow of a run, or of weights."""
+    """Load the flow of a run, or of other weights, into a network."""
     found, wanted = flow_state(origin), network.state_dict()
     shapes = [{name: tuple(x.shape) for name, x in state.items()} for state in (found, wanted)]
     if shapes[0] != shapes[1]:

@@ -1,4 +1,4 @@
-"""Frozen dataclasses from JSON, where a wrong word is an error that names the right ones."""
+"""Reads frozen dataclasses from JSON; errors name the accepted fields and values."""
 
 from __future__ import annotations
 
@@ -14,39 +14,41 @@ T = TypeVar("T")
 
 
 class TrainingConfigError(ValueError):
-    """A training config says something that cannot be meant."""
+    """A training config or command line is not valid."""
 
 
 def build(kind: type[T], value: Any, where: str) -> T:  # noqa: ANN401 anything JSON holds
-    """Make a `kind` of a JSON value.
+    """Make a `kind` from a JSON value.
 
     Args:
-        kind: int, float, bool, str, a Literal, `X | None`, tuple[X, ...], a class with a
-            `read_json(value, where)` of its own, RMNetConfig, or a dataclass of such fields.
-        value: What `json.load` gave.
-        where: The value's path in the file, for errors: "phases[0].recipes[2]".
+        kind: int, float, bool, str, a Literal, `X | None`, tuple[X, ...], a class with a class
+            method `read_json(value, where)`, RMNetConfig, or a dataclass of such fields.
+        value: Parsed JSON.
+        where: Path of the value in the file, for errors: "phases[0].recipes[2]".
 
     Raises:
         TrainingConfigError: unknown or missing fields, or a value of another type.
     """
     if kind is RMNetConfig:
         return _network(value, where)
-    if hasattr(kind, "read_json"):
-        return kind.read_json(value, where)
+    read_json = getattr(kind, "read_json", None)
+    if read_json is not None:
+        return read_json(value, where)
     if dataclasses.is_dataclass(kind):
         return build_fields(kind, value, where)
     if get_origin(kind) is Literal:
         return _one_of(get_args(kind), value, where)
     if get_origin(kind) in (types.UnionType,):
         (inner,) = (arm for arm in get_args(kind) if arm is not type(None))
-        return None if value is None else build(inner, value, where)
+        optional: Any = None if value is None else build(inner, value, where)
+        return optional
     if get_origin(kind) is tuple:
         return _sequence(get_args(kind), value, where)
     return _scalar(kind, value, where)
 
 
-def build_fields(kind: type[T], value: Any, where: str) -> T:  # noqa: ANN401
-    """Make a dataclass of a JSON object; fields without a default must be there."""
+def build_fields(kind: type[Any], value: Any, where: str) -> Any:  # noqa: ANN401
+    """Make a dataclass from a JSON object, which must have the fields without default."""
     if not isinstance(value, dict):
         raise TrainingConfigError(f"{where} is {_shown(value)}; accepted: an object")
     fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -72,7 +74,7 @@ def build_fields(kind: type[T], value: Any, where: str) -> T:  # noqa: ANN401
 
 
 def check(holds: bool, name: str, value: object, accepted: str) -> None:
-    """Raise unless a field's value `holds`; for `__post_init__`."""
+    """Raise unless the condition on a field holds; for `__post_init__`."""
     if not holds:
         raise TrainingConfigError(f"{name} is {value!r}; accepted: {accepted}")
 
@@ -103,7 +105,7 @@ def _sequence(arms: tuple[Any, ...], value: object, where: str) -> tuple[Any, ..
     )
 
 
-def _scalar(kind: type[Any], value: object, where: str) -> Any:  # noqa: ANN401
+def _scalar(kind: type[Any], value: Any, where: str) -> Any:  # noqa: ANN401
     accepted = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
     wanted = (int, float) if kind is float else (kind,)
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):

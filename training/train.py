@@ -1,12 +1,12 @@
-"""Train a network, one command a phase.
+"""Train one phase of a network.
 
-    python training/train.py training/configs/rmnet-small.json --phase stills --out runs/stills
-    python training/train.py training/configs/rmnet-small.json --phase clips \
-        --from runs/stills --out runs/clips
+    python -m training.train training/configs/rmnet-small.json --phase main --out runs/main
+    python -m training.train training/configs/rmnet-small.json --phase fast \
+        --from runs/main --out runs/fast
 
-A run goes on from the checkpoint in --out if there is one, with the same numbers as if it had not
-stopped. Ctrl-C or SIGTERM saves and leaves. --clips may be changed then: the schedule is a
-function of clips seen / clips planned, so that a late run still ends at a low learning rate.
+A run resumes from the checkpoint in --out if there is one, with the same results as if it had not
+stopped. Ctrl-C and SIGTERM save and leave. --clips may change when a run resumes: the schedule is a
+function of clips seen / clips planned, so a shortened run still ends at a low learning rate.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arguments import (
+from rmnet.network import RMNet
+from rmnet.weights import save_network
+from training.arguments import (
     chosen_device,
     number_of_workers,
     read_sources,
     run_command,
     training_parser,
 )
-from batches import Batch, Schedule, load
-from clock import Deadline
-from draw_curves import draw_if_possible
-from folding import folded
-from held_out import held_out_jaccard
-from loop import train_loop
-from losses import last_jaccard, segmentation_loss
-from objective import random_margins, set_training, trunk_parameters, unroll
-from parallel import WHOLE, Part, run_parts
-from phases import Phase, TrainingConfig, read_config
-from rmnet.network import RMNet
-from rmnet.weights import save_network
-from runs import CHECKPOINT, Log, Run
-from sources import Sources
-from start import continue_run, initial_network
-from strict_json import TrainingConfigError
+from training.batches import Batch, Schedule, load
+from training.clock import Deadline
+from training.draw_curves import draw_if_possible
+from training.folding import folded
+from training.held_out import held_out_jaccard
+from training.loop import train_loop
+from training.losses import last_jaccard, segmentation_loss
+from training.objective import random_margins, set_training, trunk_parameters, unroll
+from training.parallel import WHOLE, Part, run_parts
+from training.phases import Phase, TrainingConfig, read_config
+from training.runs import CHECKPOINT, Log, Run
+from training.sources import Sources
+from training.start import continue_run, initial_network
+from training.strict_json import TrainingConfigError
 
 
 def train(
@@ -60,23 +60,23 @@ def train(
     stop_after: int | None = None,
     part: Part = WHOLE,
 ) -> RMNet:
-    """Train until the planned clips are seen.
+    """Train a phase.
 
     Args:
         sources: The images.
         config: The network and the optimiser.
-        phase: What to go through.
+        phase: The phase.
         out: Folder of the checkpoint, the log and the exported average.
-        origin: Where the weights come from, if not random: a run's folder, or weights.
-        clips: Planned clips; None for the phase's.
-        minutes: Time that the run takes, those before it was resumed too; None to go by clips.
-        seed: Of the weights and of every batch.
-        device: Where to train.
+        origin: Initial weights: the folder of a run, or weights; None for those of the phase.
+        clips: Number of clips to train on; None for that of the phase.
+        minutes: Time of the whole run, including that before it resumed; None to go by clips.
+        seed: Seed for the weights and for all batches.
+        device: Device to train on.
         bfloat16: Whether convolutions run in bfloat16.
-        check_every: Clips between two checkpoints with the J of the held-out clips.
-        workers: Processes that make clips; 0 makes them here.
-        stop_after: Leave (with a checkpoint) once so many clips are seen.
-        part: Which of several processes this is.
+        check_every: Clips between two checks on held-out clips, each with a checkpoint.
+        workers: Number of processes that make clips; 0 makes them here.
+        stop_after: Number of clips seen after which to leave, with a checkpoint.
+        part: This process's part of every batch.
 
     Returns:
         The averaged network.
@@ -87,9 +87,9 @@ def train(
         network, flow_trained = RMNet(config.network), False  # both are in the checkpoint
     else:
         network, flow_trained = initial_network(config.network, phase, origin, seed=seed)
-    # TinyFlowNet has a command of its own; see export.py for how they are joined.
+    # training.train_flow trains TinyFlowNet; training.export joins both.
     network.flow.requires_grad_(requires_grad=False)
-    network = network.to(device, memory_format=torch.channels_last)
+    network = network.to(device).to(memory_format=torch.channels_last)
     set_training(network, freeze_batchnorm=phase.freeze_batchnorm)
     facts = {
         "phase": phase.name,
@@ -140,8 +140,8 @@ def train(
     )  # fmt: skip
     finished = train_loop(
         run, batches, step, check, log,
-        planned=planned, deadline=deadline, check_every=check_every, part=part, stop_after=stop_after,
-        check_first=phase.start in ("average", "continue"),
+        planned=planned, deadline=deadline, check_every=check_every, part=part,
+        stop_after=stop_after, check_first=phase.start in ("average", "continue"),
     )  # fmt: skip
     if finished and part.number == 0:
         draw_if_possible(out)
@@ -151,15 +151,17 @@ def train(
 def main() -> None:
     """Run the command line."""
     parser = training_parser(__doc__)
-    parser.add_argument("--phase", required=True, help="one of the config's phases")
+    parser.add_argument("--phase", required=True, help="name of a phase of the config")
     parser.add_argument(
         "--from", dest="origin", metavar="WEIGHTS_OR_RUN",
-        help="folder of another run, or weights: a folder, a file, rmnet-small",
+        help="initial weights: the folder of another run, or a folder, a file or a name of weights",
     )  # fmt: skip
     parser.add_argument(
-        "--minutes", type=float, help="time of the whole run; progress follows the clock then"
+        "--minutes", type=float, help="time of the whole run, which then goes by the clock"
     )
-    parser.add_argument("--processes", type=int, default=1, help="that train together, on a CPU")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="processes that train together, on a CPU"
+    )
     given = parser.parse_args()
     config = read_config(given.config)
     phase, device = config.phase(given.phase), chosen_device(given.device)

@@ -1,14 +1,14 @@
-"""Train TinyFlowNet on motions that are known.
+"""Train TinyFlowNet on known motions.
 
-    python training/train_flow.py training/configs/rmnet-small.json --out runs/flow
+    python -m training.train_flow training/configs/rmnet-small.json --out runs/flow
 
-Pairs of frames are drawn first, into OUT/pairs (0.9 GB); then views of them are learned from. The
-run goes on from the checkpoint in --out if there is one, as `train.py` does.
+Draws pairs of frames into OUT/pairs first (0.9 GB), then learns from views of them. Like
+`training.train`, a run resumes from the checkpoint in --out if there is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,42 +17,42 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arguments import (
+from rmnet.geometry import normalise
+from rmnet.network import TinyFlowNet
+from training.arguments import (
     chosen_device,
     number_of_workers,
     read_sources,
     run_command,
     training_parser,
 )
-from draw_curves import draw_if_possible
-from held_out import carried_jaccard
-from loop import train_loop
-from pair_bank import PairBank, open_bank
-from parallel import WHOLE
-from phases import FlowPhase, Optimiser, TrainingConfig, read_config
-from rmnet.geometry import normalise
-from rmnet.network.flow import TinyFlowNet
-from runs import CHECKPOINT, Log, Run
-from sources import Sources
-from start import start_flow
-from views import look, noise_plane, random_view
+from training.draw_curves import draw_if_possible
+from training.held_out import carried_jaccard
+from training.loop import train_loop
+from training.pair_bank import PairBank, open_bank
+from training.parallel import WHOLE
+from training.phases import FlowPhase, Optimiser, TrainingConfig, read_config
+from training.runs import CHECKPOINT, Log, Run
+from training.sources import Sources
+from training.start import start_flow
+from training.views import look, noise_plane, random_view
 
-# Of the flows at strides 4, 8, 16, 32 of the halved pair, in the loss. FlowNetS weighs coarse
-# levels up; the finest is the one in use, and the scale at which errors are small.
+# Weights of the flows at strides 4, 8, 16 and 32 of the halved pair. FlowNetS gives coarse levels
+# larger weights; here the finest, which inference uses, has the largest.
 LEVEL_WEIGHTS = (1.0, 0.5, 0.25, 0.25)
-# px; an error counts as a part of this and the motion: what is slow is to be followed exactly,
-# and without it the gradient is that of the few fastest things.
+# px; errors are divided by this plus the motion, so that slow objects are followed exactly and the
+# few fastest ones do not dominate the gradient.
 SLOW = 4.0
 
 
 def initialise_flow(network: TinyFlowNet) -> None:
-    """Keep the variance through leaky ReLUs; enlarge flows bilinearly to begin with."""
+    """Keep the variance through leaky ReLUs, and start with bilinear enlarging of flows."""
     ramp = torch.tensor([0.25, 0.75, 0.75, 0.25])
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, a=0.1)
         elif isinstance(module, nn.ConvTranspose2d):
-            # Stride 2: an output hears a quarter of the 4x4 kernel.
+            # With stride 2, an output depends on a quarter of the 4x4 kernel.
             nn.init.normal_(module.weight, std=(2 / (4 * module.in_channels)) ** 0.5)
         else:
             continue
@@ -64,13 +64,19 @@ def initialise_flow(network: TinyFlowNet) -> None:
 
 
 def flow_loss(levels: tuple[Tensor, ...], flow: Tensor) -> Tensor:
-    """Relative end-point error at every level against the true flow (B, 2, H, W), px, or NaN."""
+    """Compute the relative end-point error at all levels.
+
+    Args:
+        levels: Flows (B, 2, H/s, W/s) px, the finest first.
+        flow: True flow (B, 2, H, W) px, NaN where unknown.
+    """
     known = flow.isfinite().all(1, keepdim=True).float()
     flow = flow.nan_to_num(0.0)
     total = flow.new_zeros(())
     for found, weight in zip(levels, LEVEL_WEIGHTS, strict=True):
-        share = F.adaptive_avg_pool2d(known, found.shape[-2:])
-        wanted = F.adaptive_avg_pool2d(flow, found.shape[-2:]) / share.clamp(min=1e-6)
+        size = found.shape[-2], found.shape[-1]
+        share = F.adaptive_avg_pool2d(known, size)
+        wanted = F.adaptive_avg_pool2d(flow, size) / share.clamp(min=1e-6)
         counts = (share[:, 0] > 0.5).float()
         error = (found.float() - wanted).square().sum(1).add(1e-4).sqrt()
         part = counts * SLOW / (SLOW + wanted.norm(dim=1))
@@ -90,8 +96,8 @@ class Views:
 
 def view_batches(
     bank: PairBank, phase: FlowPhase, *, planned: int, seen: int, seed: int, device: torch.device
-) -> Iterator[Views]:
-    """The batches from `seen` views on; each depends on the seed, `seen` and progress alone."""
+) -> Generator[Views, None, None]:
+    """Yield batches from `seen` views on; each depends only on the seed, `seen` and progress."""
     noise, source = noise_plane(device), (bank.flow.shape[2], bank.flow.shape[3])
     while seen < planned:
         rng, progress = np.random.default_rng([seed, seen]), seen / planned
@@ -102,15 +108,15 @@ def view_batches(
             random_view(rng, source, phase.size, zoom=phase.zoom, camera=camera) for _ in numbers
         ]
         frames, flow = bank.take(numbers, device)
-        if device.type == "cpu":  # one by one: what a view needs fits into the processor's cache
+        if device.type == "cpu":  # one by one, to stay in the cache of the processor
             parts = [
                 look([view], frames[k : k + 1], flow[k : k + 1], noise, phase.size)
                 for k, view in enumerate(views)
             ]
-            drawn = [torch.cat(part) for part in zip(*parts, strict=True)]
+            frames, flow = (torch.cat(part) for part in zip(*parts, strict=True))
         else:
-            drawn = look(views, frames, flow, noise, phase.size)
-        yield Views(*drawn, seen, seen + phase.batch)
+            frames, flow = look(views, frames, flow, noise, phase.size)
+        yield Views(frames, flow, seen, seen + phase.batch)
         seen += phase.batch
 
 
@@ -129,21 +135,24 @@ def train_flow(
     workers: int = 1,
     stop_after: int | None = None,
 ) -> TinyFlowNet:
-    """Train until the planned views are seen; returns the averaged network.
+    """Train TinyFlowNet.
 
     Args:
         sources: The images.
-        config: The network and how its flow is trained.
+        config: The network and the training of its flow.
         out: Folder of the pairs, the checkpoint and the log.
-        origin: What to begin with: a run's folder or weights; None for random numbers.
-        clips: Planned views; None for the config's.
-        real: Pairs of real frames; None for the config's.
-        seed: Of the weights, the pairs and every batch.
-        device: Where to train.
+        origin: Initial weights: the folder of a run, or weights; None for random ones.
+        clips: Number of views to learn from; None for that of the config.
+        real: Number of pairs of real frames; None for that of the config.
+        seed: Seed for the weights, the pairs and all batches.
+        device: Device to train on.
         bfloat16: Whether convolutions run in bfloat16.
-        check_every: Views between two checkpoints with a check on the held-out clips.
-        workers: Processes that draw pairs.
-        stop_after: Leave (with a checkpoint) once so many views are seen.
+        check_every: Views between two checks on held-out clips, each with a checkpoint.
+        workers: Number of processes that draw pairs.
+        stop_after: Number of views seen after which to leave, with a checkpoint.
+
+    Returns:
+        The averaged network.
     """
     phase = config.flow if real is None else replace(config.flow, real=real)
     device = torch.device(device)
@@ -156,7 +165,7 @@ def train_flow(
         initialise_flow(network)
     elif not (out / CHECKPOINT).is_file():
         start_flow(network, origin)
-    network = network.to(device, memory_format=torch.channels_last).train()
+    network = network.to(device).to(memory_format=torch.channels_last).train()
     settings = Optimiser(
         weight_decay=phase.weight_decay, betas=config.optimiser.betas,
         clip_norm=phase.clip_norm, average_decay=phase.average_decay,
@@ -194,11 +203,12 @@ def main() -> None:
     parser = training_parser(__doc__)
     parser.add_argument(
         "--from", dest="origin", metavar="WEIGHTS_OR_RUN",
-        help="what to begin with: another run's folder, or weights; default: random numbers",
+        help="initial weights: the folder of another run, or weights; default: random ones",
     )  # fmt: skip
     parser.add_argument(
         "--real", type=int, metavar="PAIRS",
-        help="pairs of real frames besides, whose flow OpenCV's DIS finds; default: the config's",
+        help="number of further pairs of real frames, with the flow of OpenCV's DIS; default: the "
+        "config's",
     )  # fmt: skip
     given = parser.parse_args()
     torch.set_num_threads(given.threads)

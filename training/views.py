@@ -1,4 +1,4 @@
-"""One pair of frames looked at in many ways: enlarged, turned, mirrored, moved, in other colours."""
+"""Views of a pair of frames: enlarged, turned, mirrored, moved, in other colours."""
 
 from __future__ import annotations
 
@@ -12,29 +12,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from colours import change_colours, random_change
-from motion import affine
-from warps import pixel_points
+from training.colours import change_colours, random_change
+from training.motion import Floats, affine
+from training.warps import pixel_points
 
-TURN = 0.17  # radians, at most
+TURN = 0.17  # radians, largest rotation
 STRONGEST_NOISE = 6.0  # standard deviation, of 255
-NOISE_SIDE = 256  # px of the plane that windows of noise are cut from
-HALF = 2  # TinyFlowNet halves what it is given: views are drawn halved at once, for a quarter
-
-Floats = NDArray[np.float64]
+NOISE_SIDE = 256  # px, side of the plane that windows of noise are cut from
+HALF = 2  # TinyFlowNet halves its input: drawing halved views costs a quarter
 
 
 @dataclass(frozen=True)
 class View:
-    """How a pair is looked at.
+    """A view of a pair of frames.
 
     Attributes:
-        place: (2, 3), from pixels of the view to pixels of the pair.
-        moved: (2, 3), from pixels of the view's earlier frame to where they would be had the
-            camera not moved besides.
-        colours: (3, 13) of `ColourChange.row`: of both frames, then of each.
-        noise: Standard deviation, of 255.
-        grain: (2, 2) px, where the noise of each frame is cut: row, column.
+        place: (2, 3) affine map from pixels of the view to pixels of the pair.
+        moved: (2, 3) affine map from pixels of the view's earlier frame to their places without
+            the added camera motion.
+        colours: (3, 13) of `ColourChange.row`: changes of both frames, then of each.
+        noise: Standard deviation of the noise, of 255.
+        grain: (2, 2) px, row and column of the window of noise of each frame.
     """
 
     place: Floats
@@ -55,11 +53,11 @@ def random_view(
     """Draw a view that lies inside the pair, where it fits.
 
     Args:
-        rng: Where the numbers come from.
+        rng: Source of random numbers.
         source: Height and width of the pair, px.
-        size: Of the view, px.
+        size: Height and width of the view, px.
         zoom: Least and most pixels of the view per pixel of the pair.
-        camera: Factor on the camera's movement; half of the views have none.
+        camera: Factor on the added camera motion, which half of the views lack.
     """
     low, high = zoom
     scale = low * (high / low) ** rng.random()
@@ -68,7 +66,9 @@ def random_view(
     matrix = matrix * mirror
     middle = (np.array(size[::-1]) - 1) / 2
     last = np.array(source[::-1]) - 1
-    reach = np.minimum(np.abs(matrix) @ middle, last / 2)  # from the view's middle to its sides
+    reach = np.minimum(
+        np.abs(matrix) @ middle, last / 2
+    )  # from the middle of the view to its sides
     centre = reach + rng.random(2) * (last - 2 * reach)
     place = np.column_stack([matrix, centre - matrix @ middle])
 
@@ -84,7 +84,7 @@ def random_view(
 
 
 def noise_plane(device: torch.device | str = "cpu") -> Tensor:
-    """Noise (3, side, side) of deviation 1; the same in every run."""
+    """Make noise (3, side, side) of deviation 1, the same in every run."""
     numbers = np.random.default_rng(0).normal(size=(3, NOISE_SIDE, NOISE_SIDE))
     return torch.from_numpy(numbers.astype(np.float32)).to(device)
 
@@ -92,21 +92,21 @@ def noise_plane(device: torch.device | str = "cpu") -> Tensor:
 def look(
     views: Sequence[View], frames: Tensor, flow: Tensor, noise: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Look at pairs, one view each.
+    """Draw views of pairs, one of each.
 
-    With the frame A, the one before B, A(p) = B(p + f(p)), a view shows A(Mq) and B(MRq): so its
-    pixel q was at R⁻¹(q + L⁻¹ f(Mq)), where L is M's linear part.
+    With A(p) = B(p + f(p)) for a frame A and the one before, B, a view shows A(Mq) and B(MRq). Its
+    pixel q was therefore at R⁻¹(q + L⁻¹ f(Mq)), where L is the linear part of M.
 
     Args:
         views: B views.
-        frames: (B, 2, 3, H, W) uint8, a frame and the one before.
+        frames: (B, 2, 3, H, W) uint8, each frame and the one before.
         flow: (B, 2, H, W) px, NaN where unknown.
-        noise: Of `noise_plane`.
+        noise: Result of `noise_plane`.
         size: Height and width of the views, px.
 
     Returns:
-        Frames (B, 2, 3, h, w) 0..255 at half the size, and of each of their pixels the flow
-        (B, 2, h, w) in px of the views, NaN where unknown.
+        Frames (B, 2, 3, h, w) in 0..255 at half the size, and the flow (B, 2, h, w) of their pixels
+        in px of the views, NaN where unknown.
     """
     drawn = size[0] // HALF, size[1] // HALF
     own = pixel_points(*drawn, frames.device) * HALF + (HALF - 1) / 2

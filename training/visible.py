@@ -1,19 +1,20 @@
-"""How much of its targets a planned clip shows, found out without drawing it."""
+"""Estimates the visible area of targets without drawing the clip."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plans import ClipPlan, Crop
-from recipes import Recipe
-from sources import Sources
+from training.motion import Floats
+from training.plans import ClipPlan, Crop
+from training.recipes import Recipe
+from training.sources import Sources
 
-ACROSS = 50  # points looked at along the shorter side, and at least 4 across an object
+ACROSS = 50  # sample points along the shorter side; at least 4 across an object
 
 
 def visible_areas(plan: ClipPlan, sources: Sources, recipe: Recipe) -> list[float]:
-    """Estimate the pixels that frame 0 shows of each target."""
+    """Estimate the visible area of each target in frame 0, px."""
     step = max(1, min(recipe.side // ACROSS, int(recipe.smallest) // 4))
     y, x = np.mgrid[step // 2 : recipe.height : step, step // 2 : recipe.width : step]
     points = np.stack([x.ravel(), y.ravel()], 1).astype(float)
@@ -31,10 +32,8 @@ def visible_areas(plan: ClipPlan, sources: Sources, recipe: Recipe) -> list[floa
     return [seen[target] * step * step for target in plan.targets]
 
 
-def _shows(
-    crop: Crop, object_id: int, points: NDArray[np.float64], sources: Sources
-) -> NDArray[np.bool_]:
-    """Whether points (P, 2) of the shrunk crop lie on an object."""
+def _shows(crop: Crop, object_id: int, points: Floats, sources: Sources) -> NDArray[np.bool_]:
+    """Return whether points (P, 2) of the shrunk crop lie on an object."""
     whole = np.floor((points + 0.5) * crop.shrink).astype(int)
     x, y = whole[:, 0] + crop.box[0], whole[:, 1] + crop.box[1]
     inside = (x >= crop.box[0]) & (x < crop.box[2]) & (y >= crop.box[1]) & (y < crop.box[3])

@@ -1,4 +1,4 @@
-"""Tracks applied to every pixel of every frame of many layers at once, on any device.
+"""Applies tracks to all pixels of all frames of many layers at once, on any device.
 
 Points are (L, 2, ..., H, W) float32, x first, in pixels, pixel centres on the integers.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from motion import WAVES
+from training.motion import WAVES
 
-NUMBERS = 4 + 2 + 5 * WAVES  # of a warp's row, see `motion.Warp.row`
+NUMBERS = 4 + 2 + 5 * WAVES  # length of `motion.Warp.row`
 
 
 def pixel_points(height: int, width: int, device: torch.device) -> Tensor:
-    """The points of a frame's own pixels, (2, H, W)."""
+    """Return the points of all pixels of a frame, (2, H, W)."""
     y, x = torch.meshgrid(
         torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
     )
@@ -57,7 +57,7 @@ def track_points(tracks: Tensor, height: int, width: int) -> tuple[Tensor, Tenso
     points = own[:, :, :0]
     flows = []
     for step in steps.flip(0):
-        # The later frames, already carried back to here, go one frame further with this one.
+        # Later frames have been carried back to here, and go one step further with this one.
         points = apply_warps(step, torch.cat([own, points], 2))
         flows.append(points[:, :, :1] - own)
     points = apply_warps(place, torch.cat([own, points], 2))
@@ -65,14 +65,14 @@ def track_points(tracks: Tensor, height: int, width: int) -> tuple[Tensor, Tenso
 
 
 def mirrored(points: Tensor, sizes: Tensor) -> Tensor:
-    """Fold points (L, 2, ...) into pictures of `sizes` (L, 2), width first, as mirrors would."""
+    """Fold points (L, 2, ...) into mirrored pictures of `sizes` (L, 2), width first."""
     last = (sizes.float() - 1).clamp(min=1).view(*sizes.shape, *[1] * (points.dim() - 2))
     folded = points.abs() % (2 * last)
     return torch.where(folded > last, 2 * last - folded, folded)
 
 
 def look_up(canvases: Tensor, points: Tensor) -> Tensor:
-    """Look pictures up bilinearly, zeros beyond them.
+    """Sample pictures bilinearly, with zeros beyond them.
 
     Args:
         canvases: (L, C, h, w) float.

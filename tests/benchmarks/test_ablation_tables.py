@@ -1,14 +1,14 @@
-"""The benchmark that runs the paper's ablations: its settings, its record and its tables."""
+"""The benchmark that runs the paper's ablations: its settings, record and tables."""
 
 import json
 import sys
 
 import pytest
 
-import ablate
 import tiny
-from ablation_runs import Ablations, Flow
-from ablations import TABLES
+from benchmarks import ablate
+from benchmarks.ablation_runs import Ablations, Flow
+from benchmarks.ablations import TABLES
 from evaluation_data import davis_root
 from rmnet.cli import main as rmnet_main
 
@@ -50,7 +50,7 @@ def row(number, name):
     return next(one for one in TABLES[number].settings if one.name == name)
 
 
-def test_published_means_are_those_of_the_published_numbers():
+def test_published_means_match_the_published_numbers():
     rows = [one.published for _, one in settings() if one.published]
     assert len(rows) == 4 + 3 + 3
     for published in rows:
@@ -58,7 +58,7 @@ def test_published_means_are_those_of_the_published_numbers():
         assert published.average == pytest.approx(mean, abs=1.01e-3)  # printed to three digits
 
 
-def test_rows_that_come_to_the_same_are_one_run():
+def test_equivalent_rows_are_one_run():
     key = ablations().key
     published = [row("5", "on, on"), row("6", "flow"), row("7", "TinyFlowNet")]
     assert len({key(one) for one in published}) == 1
@@ -68,7 +68,7 @@ def test_rows_that_come_to_the_same_are_one_run():
         assert len({*keys}) == len(keys), number
 
 
-def test_a_flow_that_is_another_is_another_run():
+def test_a_different_flow_is_a_different_run():
     ours = [Flow(f"RAFT {name}", lambda *_: None) for name in ("a.pth", "b.pth")]
     keys = {ablations(flows={"RAFT": flow}).key(row("7", "RAFT")) for flow in ours}
     assert len(keys) == 2
@@ -77,7 +77,7 @@ def test_a_flow_that_is_another_is_another_run():
     assert ablations(flows={"RAFT": ours[0]}).why_not(row("7", "RAFT")) is None
 
 
-def test_a_run_goes_on_where_it_stopped_and_prints_what_it_recorded(run, root, monkeypatch):
+def test_a_run_resumes_where_it_stopped_and_prints_its_record(run, root, monkeypatch):
     first, recorded = run("--table", "6", "--clips", "bee")
     measured = [clips for one in recorded["runs"] for clips in [one["clips"]]]
     assert [[*clips] for clips in measured] == [["bee"]] * 4
@@ -102,7 +102,7 @@ def test_a_run_goes_on_where_it_stopped_and_prints_what_it_recorded(run, root, m
         run("--table", "6", "--max-frames", "3")
 
 
-def test_its_scores_are_those_of_rmnet_eval(run, root, weights, tmp_path):
+def test_scores_equal_those_of_rmnet_eval(run, root, weights, tmp_path):
     _, recorded = run("--table", "read")
     arguments = ["eval", "davis", root, "--weights", weights, "--device", "cpu", "-o"]
     assert rmnet_main([*map(str, arguments), str(tmp_path / "out")]) == 0

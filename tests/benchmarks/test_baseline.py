@@ -1,17 +1,17 @@
-"""The baseline of the benchmarks gives the released code's numbers, as the library does."""
+"""The benchmarks' baseline reproduces the released code's numbers, as the library does."""
 
 import numpy as np
 import pytest
 import torch
 
-from baseline import BaselineSession
+from benchmarks.baseline import BaselineSession
 from golden import make_golden_inputs as inputs
 from golden_files import golden, released_segmenter
 from rmnet import MemoryPolicy, RMNetSegmenter
 
 
 @pytest.mark.parametrize("name", [pytest.param("odd2", marks=pytest.mark.slow), "start3"])
-def test_it_has_the_released_codes_numbers(name):
+def test_baseline_has_the_released_codes_numbers(name):
     clip, numbers = inputs.make_clip(name), golden(name)
     session = BaselineSession(released_segmenter()._network, every=clip["memorize_every"])
     s = int(numbers["stride"])
@@ -29,7 +29,7 @@ def test_it_has_the_released_codes_numbers(name):
             assert np.array_equal(result.regions, half_open), f"frame {t}"
 
 
-def test_it_has_the_librarys_numbers_with_the_packaged_network():
+def test_baseline_has_the_librarys_numbers_with_the_packaged_network():
     clip = inputs.make_clip("start3")
     segmenter = RMNetSegmenter.from_pretrained(device="cpu")
     baseline = BaselineSession(segmenter._network, every=2)

@@ -1,19 +1,19 @@
-"""What benchmarks compare the network with."""
+"""The simple methods that benchmarks compare the network with."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-pytest.importorskip("cv2", reason="benchmarks alone need OpenCV")
+pytest.importorskip("cv2", reason="only benchmarks need OpenCV")
 
-import floors
-from composites import composites
+from benchmarks import floors
+from benchmarks.composites import composites
 from rmnet.demo import make_clip
 
 
 def moving_square(frames=4, speed=5):
-    """A bright square with a pattern that moves right; frames and labels."""
+    """Return frames and labels of a bright, patterned square that moves right."""
     rng = np.random.default_rng(0)
     pattern = rng.integers(120, 255, (24, 24, 3), np.uint8).repeat(2, 0).repeat(2, 1)
     clip, labels = [], []
@@ -41,7 +41,7 @@ def test_true_flow_carries_the_mask_and_zero_flow_leaves_it():
     assert floors.repeated(frames, labels[0])[-1] is labels[0]
 
 
-def test_dis_flow_points_from_the_current_frame_to_the_previous():
+def test_dis_flow_points_from_the_current_frame_to_the_previous_one():
     frames, labels = moving_square()
     flow = floors.dis_flow()(frames[1], frames[0])
     inside = flow[:, labels[1] > 0]
@@ -69,13 +69,13 @@ def test_network_flow_counts_pixels_of_the_frame_it_is_given():
 
 
 @pytest.mark.slow
-def test_composites_show_every_object_and_repeat(data_root):
+def test_composites_show_every_object_and_are_reproducible(data_root):
     first = list(composites(data_root, clips_each=1))
     again = list(composites(data_root, clips_each=1))
     assert [name for name, _, _ in first] == [f"composite-{n}-0" for n in (2, 3, 4, 5)]
     for objects, (_, frames, labels), (_, same, _) in zip(range(2, 6), first, again, strict=True):
         np.testing.assert_array_equal(frames, same)
-        assert frames.shape == (16, 240, 432, 3)
+        assert np.shape(frames) == (16, 240, 432, 3)
         ids, areas = np.unique(labels[0], return_counts=True)
         assert ids.tolist() == list(range(objects + 1))
         assert areas.min() >= 100

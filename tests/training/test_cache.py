@@ -1,4 +1,4 @@
-"""Pictures that were read once lie ready in a file."""
+"""The picture cache: images are read once, then loaded from one file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-import picture_cache
-from picture_cache import StoredPicture, read_folders
-from recipes import Recipe
-from render import make_batch
-from sources import Sources
+from training import picture_cache
+from training.picture_cache import StoredPicture, read_folders
+from training.recipes import Recipe
+from training.render import make_batch
+from training.sources import Sources
 from training_tools import write_clip, write_folder
 
 
@@ -29,7 +29,7 @@ def cache(tmp_path):
 
 @pytest.fixture
 def images(monkeypatch):
-    """How often folders were read."""
+    """The folders that were read, one entry per read."""
     calls = []
 
     def read(folder, **options):
@@ -41,7 +41,7 @@ def images(monkeypatch):
     return calls
 
 
-def test_pictures_of_the_file_are_those_of_the_images(data, cache, images):
+def test_cached_pictures_equal_the_images(data, cache, images):
     (plain,) = read_folders([data], side=96, max_stills=None, cache=None)
     for _ in range(2):
         (kept,) = read_folders([data], side=96, max_stills=None, cache=cache)
@@ -55,10 +55,10 @@ def test_pictures_of_the_file_are_those_of_the_images(data, cache, images):
                 assert torch.equal(one.labels, other.labels)
                 assert (one.boxes, one.areas) == (other.boxes, other.areas)
         assert [kept.videos[n].step for n in kept.videos] == [1, 1]
-    assert len(images) == 2  # plainly, and for the file
+    assert len(images) == 2  # once without a cache, once to fill it
 
 
-def test_same_clips_are_made_from_the_file(data, cache):
+def test_clips_are_the_same_with_and_without_a_cache(data, cache):
     recipe = Recipe(64, 64, frames=3, batch=3, real=0.5)
     made = [
         make_batch(Sources.read([data], cache=file), recipe, np.random.default_rng(0))
@@ -67,7 +67,7 @@ def test_same_clips_are_made_from_the_file(data, cache):
     assert torch.equal(made[0].frames, made[1].frames)
 
 
-def test_changed_data_is_read_anew(data, cache, images):
+def test_changed_data_is_read_again(data, cache, images):
     read_folders([data], side=96, max_stills=None, cache=cache)
     read_folders([data], side=64, max_stills=None, cache=cache)
     read_folders([data], side=64, max_stills=2, cache=cache)
@@ -81,17 +81,17 @@ def test_changed_data_is_read_anew(data, cache, images):
     assert len(images) == 5
 
 
-def test_damaged_file_is_written_anew(data, cache, images, capsys):
+def test_damaged_cache_is_rewritten(data, cache, images, capsys):
     cache.parent.mkdir()
     cache.write_bytes(b"no such thing")
     for _ in range(2):
         read_folders([data], side=96, max_stills=None, cache=cache)
     assert len(images) == 1
     assert "cannot be used" in capsys.readouterr().out
-    assert [path.name for path in cache.parent.iterdir()] == [cache.name]  # nothing half-written
+    assert [path.name for path in cache.parent.iterdir()] == [cache.name]  # no partial file
 
 
-def test_training_goes_on_where_nothing_can_be_kept(data, tmp_path, capsys):
+def test_data_is_read_even_if_no_cache_can_be_written(data, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     cache = tmp_path / "file" / "pictures.safetensors"
     (found,) = read_folders([data], side=96, max_stills=None, cache=cache)
@@ -99,7 +99,7 @@ def test_training_goes_on_where_nothing_can_be_kept(data, tmp_path, capsys):
     assert "not kept" in capsys.readouterr().out
 
 
-def test_another_process_is_told_the_place_alone(data, cache):
+def test_pickle_holds_a_pictures_location_only(data, cache):
     sources = Sources.read([data], side=96, cache=cache)
     picture = sources.pictures[3]
     assert isinstance(picture, StoredPicture)

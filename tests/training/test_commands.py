@@ -1,4 +1,4 @@
-"""The training commands as a user starts them: in processes of their own."""
+"""The training commands as a user runs them, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from runs import read_checkpoint
+import benchmarks
+import training
+from training.runs import read_checkpoint
 from training_tools import TINY, TRAINING, assert_same_state, write_folder
 
 
@@ -21,16 +24,22 @@ def data(tmp_path_factory):
 
 
 def shell(*words, **settings):
-    """One of the commands, as a user starts it."""
+    """Start a command as a user would."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    line = [sys.executable, *map(str, words)]
+    line = [sys.executable, "-m", *map(str, words)]
     return subprocess.Popen(
-        line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings
+        line,
+        cwd=TRAINING.parent,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **settings,
     )
 
 
 def tiny_config(folder):
-    """A config file of one tiny phase, with recipes that take no time."""
+    """Write a config with one tiny phase, whose recipe runs in no time; return its path."""
     fields = json.loads((TRAINING / "configs" / "rmnet-small.json").read_text())
     fields["network"] = json.loads(TINY.network.to_json())
     recipe = {"size": [64, 64], "frames": 2, "batch": 2, "real": 0.4}
@@ -44,9 +53,9 @@ def tiny_config(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_stopped_command_goes_on_to_the_same_numbers(data, tmp_path, processes):
+def test_stopped_command_resumes_to_the_same_numbers(data, tmp_path, processes):
     base = (
-        TRAINING / "train.py", tiny_config(tmp_path), "--phase", "stills",
+        "training.train", tiny_config(tmp_path), "--phase", "stills",
         "--data", data, "--processes", processes,
     )  # fmt: skip
 
@@ -74,10 +83,16 @@ def test_stopped_command_goes_on_to_the_same_numbers(data, tmp_path, processes):
 
 
 @pytest.mark.slow
-def test_wrong_command_line_is_told_without_a_traceback(data, tmp_path):
-    base = (TRAINING / "train.py", tiny_config(tmp_path), "--data", data, "--out", tmp_path / "out")
+def test_wrong_command_line_is_an_error_without_a_traceback(data, tmp_path):
+    base = ("training.train", tiny_config(tmp_path), "--data", data, "--out", tmp_path / "out")
     process = shell(*base, "--phase", "clips")
     _, error = process.communicate(timeout=100)
     assert process.returncode == 1
     assert "error: there is no phase 'clips'; accepted: --phase with stills" in error
     assert "Traceback" not in error
+
+
+def test_training_is_the_package_of_the_checkout():
+    """It is not `tests/training`, which pytest's `pythonpath` makes importable too."""
+    assert Path(training.__file__).parent == TRAINING
+    assert Path(benchmarks.__file__).parent == TRAINING.parent / "benchmarks"

@@ -1,4 +1,4 @@
-"""Training configs: what is accepted, and what a wrong one is told."""
+"""Training configs: which are accepted, and what the errors for the others say."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import json
 import numpy as np
 import pytest
 
-from phases import Rate, config_from_json, read_config
-from recipes import Curve, Recipe
-from strict_json import TrainingConfigError
+from training.phases import Rate, config_from_json, read_config
+from training.recipes import Curve, Recipe
+from training.strict_json import TrainingConfigError
 from training_tools import SMALL, TRAINING
 
 FIELDS = json.loads((TRAINING / "configs" / "rmnet-small.json").read_text())
@@ -57,7 +57,7 @@ def test_paper_config_has_the_papers_widths():
         ({"flow": {"clips": 1}}, "flow lacks .'rate', 'recipes'"),
     ],
 )
-def test_wrong_fields_are_named_with_the_right_ones(change, told):
+def test_wrong_field_error_names_the_accepted_ones(change, told):
     if told is None:
         assert config_from_json(changed(**change), "x").phases == ()
     else:
@@ -81,7 +81,7 @@ def test_wrong_fields_are_named_with_the_right_ones(change, told):
         ("rate", {"peak": 1, "end": 2}, "end is 2.0; accepted: above 0, at most `peak`"),
     ],
 )
-def test_wrong_phase_is_told_what_is_accepted(field, value, told):
+def test_wrong_phase_error_says_what_is_accepted(field, value, told):
     fields = changed()
     fields["phases"][0][field] = value
     with pytest.raises(TrainingConfigError, match=told):
@@ -103,7 +103,7 @@ def test_wrong_phase_is_told_what_is_accepted(field, value, told):
         ("colour", None, "accepted: a number"),
     ],
 )
-def test_wrong_recipe_is_told_what_is_accepted(field, value, told):
+def test_wrong_recipe_error_says_what_is_accepted(field, value, told):
     fields = changed()
     fields["phases"][0]["recipes"][0][field] = value
     with pytest.raises(TrainingConfigError, match=told):
@@ -117,7 +117,7 @@ def test_flow_recipes_must_know_their_flow():
         config_from_json(fields, "x.json")
 
 
-def test_two_phases_of_one_name_and_unknown_phases_are_refused():
+def test_duplicate_and_unknown_phases_are_refused():
     fields = changed()
     fields["phases"][1]["name"] = "main"
     with pytest.raises(TrainingConfigError, match="each name once"):
@@ -148,7 +148,7 @@ def test_learning_rate_rises_then_falls_to_its_end():
     assert sorted(rates[top:], reverse=True) == rates[top:]
 
 
-def test_mixture_draws_by_its_chances():
+def test_mixture_draws_in_proportion_to_its_chances():
     mixture = SMALL.phase("main").recipes
     rng = np.random.default_rng(0)
 
@@ -159,14 +159,14 @@ def test_mixture_draws_by_its_chances():
     def is_small(recipe):
         return (recipe.height, recipe.frames) == (256, 3)
 
-    assert share(0.0, is_small) == 1  # 35 % of the run are three frames of 256 px
+    assert share(0.0, is_small) == 1  # three frames of 256 px for 35 % of the run
     assert share(0.34, is_small) > 0.85
     assert share(0.9, is_small) == pytest.approx(0.14, abs=0.03)
     assert share(0.9, lambda recipe: recipe.objects > 1) == pytest.approx(0.34, abs=0.04)
     assert share(0.9, lambda recipe: recipe.frames == 6) == pytest.approx(0.14, abs=0.03)
 
 
-def test_larger_batches_are_otherwise_those_of_the_main_phase():
+def test_larger_phase_is_the_main_phase_with_larger_batches():
     def shapes(name):
         return [
             (x.size, x.frames, x.objects, x.chance, x.real, x.max_gap)
@@ -185,7 +185,7 @@ def test_larger_batches_are_otherwise_those_of_the_main_phase():
     assert set(factors) == {3}
 
 
-def test_fast_phase_goes_on_from_weights_with_small_thin_fast_things():
+def test_fast_phase_continues_on_small_thin_fast_objects():
     phase = SMALL.phase("fast")
     assert (phase.start, phase.freeze_batchnorm, phase.fold_batchnorm) == ("average", True, True)
     for recipe in phase.recipes.ingredients:

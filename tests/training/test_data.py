@@ -1,4 +1,4 @@
-"""Clips made on the fly: how they are planned, and drawn."""
+"""Clips made on the fly: how they are planned and drawn."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import render
-from colours import GREY, change_colours, random_change
-from layouts import Found
-from motion import random_track
-from packing import pack
-from pictures import read_video
-from planning import plan_batch
-from plans import shrink_for
-from recipes import Recipe
-from render import make_batch
 from rmnet.geometry.warp import backward_warp
-from sources import HELD_OUT, Sources
+from training import render
+from training.colours import GREY, change_colours, random_change
+from training.layouts import Found
+from training.motion import random_track
+from training.packing import pack
+from training.pictures import read_video
+from training.planning import plan_batch
+from training.plans import shrink_for
+from training.recipes import Recipe
+from training.render import make_batch
+from training.sources import HELD_OUT, Sources
+from training.visible import visible_areas
+from training.warps import apply_warps, look_up, mirrored
 from training_tools import write_clip, write_folder
-from visible import visible_areas
-from warps import apply_warps, look_up, mirrored
 
 PAIRS = Recipe(96, 128, batch=6, objects=2, colour=0)
 
@@ -36,14 +36,14 @@ def sources(tmp_path_factory):
 
 @pytest.mark.parametrize("real", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("objects", [1, 3])
-def test_clips_have_the_shapes_and_ranges_they_state(sources, real, objects):
+def test_clips_have_the_stated_shapes_and_ranges(sources, real, objects):
     recipe = Recipe(64, 96, frames=3, objects=objects, batch=4, real=real)
     clips = make_batch(sources, recipe, np.random.default_rng(1))
     assert clips.frames.shape == (4, 3, 3, 64, 96)
     assert clips.frames.dtype == torch.uint8
     assert clips.masks.shape == (4, 3, objects, 64, 96)
     assert clips.masks.min() >= 0
-    # Each pixel is seen of one object at most, up to the blend of a border.
+    # A pixel shows at most one object, except where borders blend.
     assert clips.masks.sum(2).max() <= 1 + 1e-5
     assert (clips.masks[:, 0].sum((-2, -1)) >= 50).all()
     pairs = 2 if real == 0 else 0
@@ -51,7 +51,7 @@ def test_clips_have_the_shapes_and_ranges_they_state(sources, real, objects):
     assert clips.visible.shape == (4, pairs, 64, 96)
 
 
-def test_same_seed_makes_same_clips_and_another_makes_others(sources):
+def test_same_seed_makes_the_same_clips_and_another_makes_others(sources):
     recipe = Recipe(64, 64, frames=2, batch=3, real=0.4)
     first, again, other = (
         make_batch(sources, recipe, np.random.default_rng(seed)) for seed in (5, 5, 6)
@@ -68,7 +68,7 @@ def test_batch_drawn_at_once_equals_one_drawn_clip_by_clip(sources, real, object
     plans = plan_batch(sources, recipe, np.random.default_rng(4))
     together = render.render(pack(plans, recipe), sources.pictures, with_flow=real == 0)
     difference = (alone.frames.int() - together.frames.int()).abs()
-    assert difference.max() <= 1  # rounding: a device may add in another order
+    assert difference.max() <= 1  # rounding: additions may run in another order
     torch.testing.assert_close(alone.masks, together.masks, atol=1e-3, rtol=0)
     torch.testing.assert_close(alone.flow, together.flow, atol=1e-2, rtol=0)
 
@@ -88,7 +88,7 @@ def test_gpu_draws_the_clips_that_a_cpu_draws(sources):
 def test_stated_flow_carries_the_last_frame_onto_this_one(sources):
     clips = make_batch(sources, PAIRS, np.random.default_rng(2))
     frames, flow = clips.frames.float(), clips.flow[:, 0]
-    # Half a pixel inside what is visible: layers blend at their borders.
+    # Keep 2 px away from what is hidden: layers blend at their borders.
     seen = -F.max_pool2d(-clips.visible.float(), 5, 1, 2) > 0
     off = pixel_error(backward_warp(frames[:, 0], flow), frames[:, 1], seen)
     moved = pixel_error(frames[:, 0], frames[:, 1], seen)
@@ -118,7 +118,7 @@ def test_planned_areas_are_the_areas_drawn(sources):
         assert visible_areas(plan, sources, recipe) == pytest.approx(areas, rel=0.15, abs=20)
 
 
-def test_all_objects_of_a_real_clip_are_trained(tmp_path):
+def test_all_objects_of_a_real_clip_are_trained_on(tmp_path):
     rng = np.random.default_rng(0)
     write_clip(tmp_path / "pair", rng, objects=2)
     frames = sorted((tmp_path / "pair").glob("*.jpg"))
@@ -126,7 +126,7 @@ def test_all_objects_of_a_real_clip_are_trained(tmp_path):
     sources = Sources([Found(videos={"pair": video})])
     recipe = Recipe(96, 96, frames=3, objects=2, batch=4, real=1)
     plans = plan_batch(sources, recipe, np.random.default_rng(0))
-    assert all(sorted(plan.targets) == [-2, -1] for plan in plans)  # both are the film's own
+    assert all(sorted(plan.targets) == [-2, -1] for plan in plans)  # both belong to the film
     assert {plan.ground.crops[0].objects for plan in plans} == {(1, 2), (2, 1)}
 
 
@@ -179,7 +179,7 @@ def test_cutouts_jump_up_to_their_own_length_and_more(sources):
         extent = layer.crops[0].box[3] - layer.crops[0].box[1]
         steps = [step.pivot - step.target for step in layer.track.steps]
         lengths = np.linalg.norm(steps, axis=1)
-        assert lengths == pytest.approx(lengths[0])  # it keeps its speed
+        assert lengths == pytest.approx(lengths[0])  # constant speed
         assert lengths.max() <= 0.4 * still.side + 1e-6
         scale = 1 / np.sqrt(abs(np.linalg.det(layer.track.place.matrix)))
         jumps.append(lengths[0] / (extent / layer.crops[0].shrink * scale))
@@ -189,7 +189,7 @@ def test_cutouts_jump_up_to_their_own_length_and_more(sources):
     assert all(np.allclose(s.pivot, s.target) for layer in calm for s in layer.track.steps)
 
 
-def test_thin_cutouts_are_drawn_out(sources):
+def test_thin_cutouts_are_stretched(sources):
     def ratios(thin):
         singular = [
             np.linalg.svd(layer.track.place.matrix, compute_uv=False)
@@ -205,7 +205,7 @@ def test_thin_cutouts_are_drawn_out(sources):
     assert 0.3 < (mixed > 1.9).mean() < 0.7
 
 
-def test_smaller_objects_are_drawn_where_a_recipe_says_so(sources):
+def test_recipes_can_ask_for_smaller_objects(sources):
     def least(smallest):
         recipe = replace(FAST, smallest=smallest, batch=60, moved_whole=0.0, jump=0.0)
         masks = make_batch(sources, recipe, np.random.default_rng(0)).masks
@@ -215,8 +215,8 @@ def test_smaller_objects_are_drawn_where_a_recipe_says_so(sources):
     assert FAST.least_area < least(16) < 200 < least(24)
 
 
-def test_blurred_cutouts_are_smeared_along_their_way(sources):
-    """As much is seen of them, over more pixels, none of them from around the object."""
+def test_blurred_cutouts_are_smeared_along_their_path(sources):
+    """Their masks keep their sum but cover more pixels."""
     recipe = replace(FAST, batch=20, colour=0, objects=1, moved_whole=0.0, twins=0.0)
     plans = plan_batch(sources, recipe, np.random.default_rng(3))
     alone = [replace(p, layers=(p.layers[p.targets[0]],), targets=(0,)) for p in plans]
@@ -247,16 +247,16 @@ def test_unblurred_layers_of_a_blurred_batch_stay_sharp(sources):
     assert (clips.frames[:-1].int() - plain.frames.int()).abs().max() <= 1
 
 
-def test_data_without_visible_objects_says_so(sources):
+def test_data_without_visible_objects_is_an_error(sources):
     with pytest.raises(ValueError, match="objects"):
         plan_batch(sources, Recipe(16, 16, objects=6, real=0), np.random.default_rng(0))
 
 
-def test_shrunk_picture_keeps_its_places():
+def test_shrinking_a_picture_keeps_its_positions():
     assert shrink_for(0.8, (64, 80), (10, 20)) == (1, (10, 20), 0.8)
     factor, centre, scale = shrink_for(0.2, (64, 80), (9.5, 19.5))
     assert (factor, scale) == (4, 0.8)
-    assert centre == (2.0, 4.5)  # pixels 8..11 and 18..21 of the whole are about 2 and 4.5
+    assert centre == (2.0, 4.5)  # pixels 8..11 shrink to 2, pixels 18..21 to 4.5
 
 
 def test_many_warps_at_once_equal_each_alone():

@@ -1,4 +1,4 @@
-"""Experiments, the stills that code makes, and the table of results."""
+"""Experiments, generated stills and the table of results."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-import changes
-import experiment_table
-import experiments
-from changes import EXPERIMENTS, base_config
-from layouts import read_folder
 from rmnet.network.rmnet import RMNet
-from shapes import make_stills
-from sources import HELD_OUT, Sources
+from training import changes, experiment_table, experiments
+from training.changes import EXPERIMENTS, base_config
+from training.layouts import read_folder
+from training.shapes import make_stills
+from training.sources import HELD_OUT, Sources
 from training_tools import EXPERIMENTS as BASE
 from training_tools import WIDTHS, write_folder
 
@@ -34,18 +32,18 @@ def test_every_change_changes_something_and_still_trains(experiment):
         RMNet(changed.network)
 
 
-def test_names_are_given_once():
+def test_names_are_unique():
     assert len({experiment.name for experiment in EXPERIMENTS}) == len(EXPERIMENTS)
 
 
-def test_budget_is_that_of_the_page():
+def test_budget_matches_the_page():
     page = experiment_table.PAGE.read_text()
     assert "4,000 clips of 2 frames at 128 px, then 1,500 of 3 frames at 160 px" in page
     assert (changes.TWO_FRAMES, changes.THREE_FRAMES) == (4000, 1500)
     assert base_config(BASE).phases[0].clips == 5500
 
 
-def test_several_objects_are_in_three_quarters_of_the_batches():
+def test_three_quarters_of_the_batches_have_several_objects():
     (experiment,) = (x for x in EXPERIMENTS if x.name == "several")
     mixture = experiment.change(base_config(BASE)).phases[0].recipes
     rng = np.random.default_rng(0)
@@ -53,7 +51,7 @@ def test_several_objects_are_in_three_quarters_of_the_batches():
     assert np.mean(several) == pytest.approx(0.75, abs=0.03)
 
 
-def test_stills_by_code_have_objects_and_repeat():
+def test_generated_stills_have_objects_and_are_reproducible():
     stills, again = (make_stills(6, seed=3, size=(96, 128)) for _ in range(2))
     for still, same in zip(stills, again, strict=True):
         assert torch.equal(still.image, same.image)
@@ -63,11 +61,11 @@ def test_stills_by_code_have_objects_and_repeat():
     assert sum(bool(still.usable(12)) for still in stills) >= 5
 
 
-def test_free_data_has_no_photographs_but_those_of_the_clips(tmp_path):
+def test_free_data_has_no_photographs_except_the_clips_own(tmp_path):
     free = Sources.read([write_folder(tmp_path)], held_out=HELD_OUT, side=None, shapes=3)
     assert set(free.packs) == {"shapes", "frames"}
     assert set(free.films) == {"ball"}
-    assert len(free.backgrounds) == 3 + 2  # 8 frames of ball, every fifth; none held out
+    assert len(free.backgrounds) == 3 + 2  # the shapes; every fifth of ball's 8 frames
 
 
 def test_result_says_what_was_run(tmp_path, monkeypatch):
@@ -83,7 +81,7 @@ def test_result_says_what_was_run(tmp_path, monkeypatch):
     assert result["seconds"] > 0
 
 
-def test_seconds_of_a_run_that_was_stopped_are_added():
+def test_seconds_of_a_stopped_run_are_kept_by_part():
     lines = [{"seconds": seconds} for seconds in (1.0, 5.0, 2.0, 3.0)]
     assert experiments._seconds_of_parts(lines) == [5.0, 3.0]
 
@@ -108,5 +106,5 @@ def test_table_has_a_row_for_every_experiment_run_or_not(tmp_path):
     rows = {line.split(" | ")[0].lstrip("| "): line for line in text.splitlines() if "|" in line}
     assert {experiment.name for experiment in EXPERIMENTS} <= set(rows)
     assert "0.500, 0.520" in rows["base"]
-    assert "| 0.550 | +0.030 |" in rows["wide"]  # beside the same seed
+    assert "| 0.550 | +0.030 |" in rows["wide"]  # compared with base at the same seed
     assert rows["untied"].count(experiment_table.NOT_RUN) == 5

@@ -1,4 +1,4 @@
-"""Folders as data sets leave them."""
+"""Data folders, laid out as data sets are unpacked."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from layouts import EXPECTED, LayoutError, read_folder
-from pictures import MOST_PART, read_image
-from sources import Sources
+from training.layouts import EXPECTED, LayoutError, read_folder
+from training.pictures import MOST_PART, read_image
+from training.sources import Sources
 from training_tools import write_clip, write_folder, write_still
 
 
@@ -28,7 +28,7 @@ def test_own_layout_has_packs_and_clips(tmp_path):
         assert len(found.videos["ball"].pictures) == 8
 
 
-def test_users_own_clips_are_read_from_a_folder_of_that_name(tmp_path, rng):
+def test_users_own_clips_are_read_from_clips(tmp_path, rng):
     write_clip(tmp_path / "clips" / "dog", rng, objects=2)
     (tmp_path / "clips" / "dog" / "00003.png").unlink()  # a frame without a mask is left out
     found = read_folder(tmp_path, side=None)
@@ -47,7 +47,7 @@ def test_webp_images_are_read_wherever_jpegs_are(tmp_path, rng):
         path.unlink()
     found = read_folder(tmp_path, side=None)
     assert {name: len(stills) for name, stills in found.packs.items()} == {"cats": 3}
-    # Under the name that DAVIS has for it, so that a clip that is held out is so in every copy.
+    # Named as in DAVIS, so that a held-out clip is held out in every copy.
     assert set(found.videos) == {"dog"}
     assert set(read_folder(tmp_path / "davis", side=None).videos) == {"cow"}
 
@@ -73,7 +73,7 @@ def test_msra10k_layout_is_read(tmp_path, rng, folder):
 
 
 def as_grey(path):
-    """A mask as saliency data has it: 0..255, with grey at the border."""
+    """Rewrite a mask as in saliency data: 0..255, with grey edges."""
     mask = np.array(Image.open(path)) * 250
     mask[0, 0] = 60
     Image.fromarray(mask.astype(np.uint8)).save(path)
@@ -90,7 +90,7 @@ def test_coco_layout_is_read(tmp_path, rng, images):
         {"image_id": 7, "segmentation": [square], "iscrowd": 0},
         {"image_id": 7, "segmentation": run_lengths, "iscrowd": 0},
         {"image_id": 7, "segmentation": run_lengths, "iscrowd": 1},
-        {"image_id": 8, "segmentation": [square], "iscrowd": 0},  # whose image is not there
+        {"image_id": 8, "segmentation": [square], "iscrowd": 0},  # no such image
     ]
     content = {
         "images": [{"id": i, "file_name": f"{i}.jpg", "height": 128, "width": 160} for i in (7, 8)],
@@ -105,7 +105,7 @@ def test_coco_layout_is_read(tmp_path, rng, images):
 
 
 def davis_root(root, rng, clips, *, objects=1):
-    """JPEGImages/480p, Annotations/480p and palette masks."""
+    """Write clips in DAVIS's layout: JPEGImages/480p and Annotations/480p."""
     for clip in clips:
         write_clip(root / "JPEGImages" / "480p" / clip, rng, objects=objects)
         for mask in (root / "JPEGImages" / "480p" / clip).glob("*.png"):
@@ -153,7 +153,7 @@ def test_youtube_vos_root_gives_the_frames_with_masks(tmp_path, rng, base):
     assert set(video.pictures[0].areas) == {1, 2}
 
 
-def test_empty_folder_is_told_every_layout(tmp_path):
+def test_empty_folder_error_lists_every_layout(tmp_path):
     with pytest.raises(LayoutError) as told:
         read_folder(tmp_path, side=None)
     assert str(tmp_path) in str(told.value)
@@ -184,7 +184,7 @@ def test_folders_are_joined_and_objects_that_fill_the_picture_left_out(tmp_path,
     assert len(sources.backgrounds) == 5
 
 
-def test_pictures_without_objects_say_so(tmp_path, rng):
+def test_pictures_without_objects_are_an_error(tmp_path, rng):
     write_still(tmp_path / "0.jpg", rng, centres=[])
-    with pytest.raises(LayoutError, match="no object in them"):
+    with pytest.raises(LayoutError, match="no object that covers"):
         Sources.read([tmp_path])

@@ -1,4 +1,4 @@
-"""Losses of the training, against the released code's own losses and gradients."""
+"""Training losses, compared with the released code's losses and gradients."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ import torch
 
 from golden import make_golden_inputs as inputs
 from golden_files import golden
-from losses import hardest_loss, last_jaccard, lovasz_softmax, published_loss, segmentation_loss
 from rmnet.geometry.aggregation import soft_aggregate
 from rmnet.geometry.regions import mask_boxes, pixel_to_cell_boxes
 from rmnet.geometry.warp import backward_warp
 from rmnet.network.rmnet import RMNet
 from rmnet.ops import regional_read
 from rmnet.weights.released import RELEASED_CONFIG, from_released
+from training.losses import (
+    hardest_loss,
+    last_jaccard,
+    lovasz_softmax,
+    published_loss,
+    segmentation_loss,
+)
 
-FRAMES = (slice(0, 3), slice(3, 6))  # of the clip; object 3 comes in frame 2, and is left out after
+FRAMES = (slice(0, 3), slice(3, 6))  # of the clip; the second leaves object 3 out
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +35,13 @@ def released():
         part: {key: torch.from_numpy(value) for key, value in inputs.make_state(part).items()}
         for part in ("rmnet", "tflownet")
     }
-    network.load_state_dict(from_released(checkpoint))
+    network.load_state_dict(from_released(checkpoint, "RMNet.pth"))
     return network.eval()
 
 
 @pytest.fixture(scope="module")
 def trained(released):
-    """Probabilities and labels of the golden batch, and the gradients by released names."""
+    """Probabilities, labels and loss of the golden batch; `released` holds the gradients."""
     clip, truth = inputs.make_clip("small3"), golden("train_small3")
     labels = torch.from_numpy(np.stack([clip["labels"][part] for part in FRAMES])).long()
     labels[1][labels[1] == 3] = 0
@@ -49,7 +55,7 @@ def trained(released):
         )
         for part, of_clip, num_objects in zip(FRAMES, labels, truth["n_objects"], strict=True)
     ])  # fmt: skip
-    # What is not there yet has probability 0.
+    # An object that has not entered yet has probability 0.
     log_probabilities = probabilities[:, 1:].clamp_min(1e-12).log()
     loss = published_loss(log_probabilities, labels[:, 1:])
     loss.backward()
@@ -57,11 +63,10 @@ def trained(released):
 
 
 def unroll_as_released(network, frames, masks, flows, num_objects):
-    """One clip as the released code trains on it, of the library's own parts.
+    """Unroll one clip as the released code does in training, with the library's own parts.
 
-    Every frame is remembered, gradients flow through the estimates, all objects that the clip
-    will ever have are decoded from its first frame on, and one that is given in a frame has its
-    mask there.
+    Every frame is remembered, and gradients flow through the estimates. All objects of the clip are
+    decoded from its first frame on; an object that enters takes its given mask in that frame.
     """
 
     def boxes(soft):
@@ -141,10 +146,10 @@ def test_published_gradients_equal_the_released_ones(trained, released):
 
 
 def own_names():
-    """The library's name of every released tensor."""
+    """Map the name of every released tensor to the library's."""
     shapes = inputs.shapes()
     marks = {part: {key: torch.empty(0) for key in shapes[part]} for part in shapes}
-    renamed = {id(tensor): name for name, tensor in from_released(marks).items()}
+    renamed = {id(tensor): name for name, tensor in from_released(marks, "marks").items()}
     return {key: renamed[id(tensor)] for key, tensor in marks["rmnet"].items()}
 
 
@@ -165,9 +170,9 @@ def test_lovasz_leaves_absent_classes_out():
     assert lovasz_softmax(probabilities, labels) == pytest.approx(0.25)
 
 
-def test_hardest_pixels_alone_count_towards_the_end():
+def test_only_the_hardest_share_of_pixels_counts():
     logits = torch.zeros(1, 2, 4, 4)
-    logits[:, 1, 0] = -9  # four pixels are surely, and wrongly, background
+    logits[:, 1, 0] = -9  # four pixels are confidently and wrongly background
     masks = torch.ones(1, 2, 1, 4, 4)
     everything = hardest_loss([logits], masks, hardest=1.0)
     hardest = hardest_loss([logits], masks, hardest=0.25)
@@ -175,7 +180,7 @@ def test_hardest_pixels_alone_count_towards_the_end():
 
 
 @pytest.mark.parametrize("name", ["hardest", "lovasz"])
-def test_every_loss_falls_as_the_masks_come_right(name):
+def test_every_loss_falls_as_the_masks_improve(name):
     masks = torch.zeros(1, 2, 2, 8, 8)
     masks[:, :, 0, :4], masks[:, :, 1, 5:] = 1, 1
     truth = torch.cat([1 - masks[:, 1].sum(1, keepdim=True), masks[:, 1]], 1)

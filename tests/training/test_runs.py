@@ -1,4 +1,4 @@
-"""Runs in their folders: limited by the clock, one process a folder, no worker left behind."""
+"""Training runs: time limits, one process per folder, and no worker left behind."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import batches
-import clock
-from clock import Clock, Deadline
-from export import join
-from folder_lock import FolderLock
-from parallel import WHOLE
-from runs import CHECKPOINT, read_checkpoint
-from sources import Sources
-from start import flow_state
-from strict_json import TrainingConfigError
-from train import train
+from training import batches, clock
+from training.clock import Clock, Deadline
+from training.export import join
+from training.folder_lock import FolderLock
+from training.parallel import WHOLE
+from training.runs import CHECKPOINT, read_checkpoint
+from training.sources import Sources
+from training.start import flow_state
+from training.strict_json import TrainingConfigError
+from training.train import train
 from training_tools import CLIPS, PHASE, TINY, TRAINING, write_folder
 
 
@@ -34,7 +33,7 @@ def sources(tmp_path_factory):
 
 @pytest.fixture
 def time(monkeypatch):
-    """A clock on which a second passes whenever somebody looks."""
+    """A clock that advances by a second whenever it is read."""
     now = SimpleNamespace(seconds=1000.0)
 
     def look():
@@ -61,11 +60,11 @@ def test_progress_follows_the_clock_where_there_is_a_deadline(time):
     assert schedule.progress(0) == 1.0
 
 
-def test_run_ends_by_the_clock_and_goes_on_with_the_time_that_is_left(sources, tmp_path, time):
+def test_run_ends_at_its_deadline_and_resumes_with_the_time_left(sources, tmp_path, time):
     run(sources, tmp_path, minutes=1.0)
     first = read_checkpoint(tmp_path)
     assert 60 <= first["seconds"] <= 70
-    assert first["seen"] > PHASE.clips  # which the clock does not care about
+    assert first["seen"] > PHASE.clips  # which a run with a time limit ignores
     run(sources, tmp_path, minutes=1.0)
     assert read_checkpoint(tmp_path)["seen"] == first["seen"]
     run(sources, tmp_path, minutes=1.5)
@@ -88,10 +87,10 @@ def test_two_runs_do_not_share_a_folder(sources, tmp_path):
         run(sources, tmp_path)
     lock.release()
     run(sources, tmp_path, clips=2)
-    run(sources, tmp_path, clips=4)  # the run before let it go
+    run(sources, tmp_path, clips=4)  # the previous run released the folder
 
 
-def test_run_that_fails_leaves_its_folder(sources, tmp_path):
+def test_failed_run_releases_its_folder(sources, tmp_path):
     run(sources, tmp_path, clips=2)
     with pytest.raises(TrainingConfigError, match="another phase"):
         run(sources, tmp_path, phase=replace(PHASE, name="other"))
@@ -99,15 +98,15 @@ def test_run_that_fails_leaves_its_folder(sources, tmp_path):
 
 
 def test_killed_process_leaves_no_lock_behind(tmp_path):
-    """Not even while a worker that it forked lives on."""
+    """Not even while a worker that it forked is still alive."""
     code = (
-        "import os, sys, time; from pathlib import Path; from folder_lock import FolderLock\n"
+        "import os, sys, time; from pathlib import Path; from training.folder_lock import FolderLock\n"
         "lock = FolderLock(Path(sys.argv[1])); child = os.fork()\n"
         "print(child, flush=True) if child else None; time.sleep(60)"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)],
-        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(TRAINING)}, text=True,
+        stdout=subprocess.PIPE, cwd=TRAINING.parent, text=True,
     )  # fmt: skip
     with holder:
         worker = int(holder.stdout.readline())
@@ -128,7 +127,7 @@ def test_no_worker_outlives_a_run(sources, tmp_path, monkeypatch, ends):
         raise ZeroDivisionError
 
     if ends == "failed":
-        monkeypatch.setattr("train.segmentation_loss", check)
+        monkeypatch.setattr("training.train.segmentation_loss", check)
         with pytest.raises(ZeroDivisionError):
             train(sources, TINY, PHASE, tmp_path, clips=400, workers=2)
         assert seen == [2]
@@ -137,7 +136,7 @@ def test_no_worker_outlives_a_run(sources, tmp_path, monkeypatch, ends):
     assert multiprocessing.active_children() == []
 
 
-def test_batches_made_ahead_are_dropped_when_they_are_closed(sources):
+def test_closing_the_batches_ends_their_workers(sources):
     schedule = batches.Schedule("tiny", CLIPS, planned=400)
     made = batches.load(
         sources, schedule, seen=0, part=WHOLE, workers=2, device=torch.device("cpu")
@@ -149,7 +148,7 @@ def test_batches_made_ahead_are_dropped_when_they_are_closed(sources):
 
 
 def test_workers_leave_signals_to_the_run(sources):
-    """A manager of jobs sends SIGTERM to all processes: the run still saves, and ends properly."""
+    """A job manager sends SIGTERM to every process; the run must still save and end properly."""
     schedule = batches.Schedule("tiny", CLIPS, planned=40)
     made = batches.load(
         sources, schedule, seen=0, part=WHOLE, workers=1, device=torch.device("cpu")
@@ -164,11 +163,11 @@ def test_workers_leave_signals_to_the_run(sources):
 
 
 @pytest.mark.parametrize("lacks", ["phase", "network"])
-def test_checkpoint_of_an_earlier_version_is_told(sources, tmp_path, lacks):
+def test_checkpoint_of_an_earlier_version_is_refused(sources, tmp_path, lacks):
     run(sources, tmp_path, clips=2)
     state = read_checkpoint(tmp_path)
     del state[lacks]
     torch.save(state, tmp_path / CHECKPOINT)
     for use in (lambda: flow_state(str(tmp_path)), lambda: join(tmp_path, None)):
-        with pytest.raises(TrainingConfigError, match=f"does not say its {lacks}.*accepted"):
+        with pytest.raises(TrainingConfigError, match=f"lacks '{lacks}'.*accepted"):
             use()

@@ -1,4 +1,4 @@
-"""What makes training faster leaves its numbers as they are."""
+"""The speed-ups of training leave its numbers unchanged."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ import pytest
 import torch
 from torch import nn
 
-import batches
-import objective
-from dense_read import dense_read
-from folding import folded
-from objective import set_training, trunk_parameters
-from phases import MarginRanges
-from render import make_batch
 from rmnet.network.blocks import InvertedResidual
 from rmnet.network.rmnet import RMNet
-from rmnet.ops.regional_read_pytorch import regional_read_pytorch
-from runs import Run
-from sources import Sources
+from rmnet.ops import regional_read_pytorch
+from training import batches, objective
+from training.dense_read import dense_read
+from training.folding import folded
+from training.objective import set_training, trunk_parameters
+from training.phases import MarginRanges
+from training.render import make_batch
+from training.runs import Run
+from training.sources import Sources
 from training_tools import CLIPS, SMALL, TINY, write_folder
 
 CPU = torch.device("cpu")
@@ -33,7 +32,7 @@ def sources(tmp_path_factory):
 
 
 def with_statistics(module):
-    """A module whose BatchNorms have seen something."""
+    """Give a module's BatchNorms statistics and weights, as training would; return it."""
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.running_mean, std=0.2)
@@ -64,7 +63,7 @@ def test_folded_block_has_the_same_values_and_gradients(expansion, stride):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
-def test_folding_is_undone_by_an_error():
+def test_folding_is_undone_after_an_error():
     block = InvertedResidual(8, 8, kernel=3, stride=1, expansion=6).eval()
     with pytest.raises(ZeroDivisionError), folded(block, torch.float32):
         raise ZeroDivisionError
@@ -89,7 +88,7 @@ def test_folded_network_segments_a_clip_as_before(sources):
 def test_dense_read_has_the_values_and_gradients_of_the_regional_one(semantics):
     shapes = ((3, 6, 7, 4), (3, 2, 6, 7, 4), (3, 2, 6, 7, 5))
     tensors = [torch.randn(shape, requires_grad=True) for shape in shapes]
-    # The second object is searched for nowhere, the third remembered nowhere.
+    # The second object has an empty search box, the third only empty memory boxes.
     query_boxes = torch.tensor([[1, 2, 6, 5], [0, 0, 0, 0], [0, 0, 7, 6]], dtype=torch.int32)
     memory_boxes = torch.tensor(
         [[[0, 0, 3, 3], [2, 1, 7, 6]], [[0, 0, 7, 6], [0, 0, 0, 0]], [[0, 0, 0, 0]] * 2],
@@ -142,22 +141,22 @@ def test_trunk_learns_at_its_own_rate(tmp_path):
     assert {g["lr"] for g in groups.values()} == {1e-3, 2.5e-4}
     after = network.state_dict()
     moved = {name: float((after[name] - before[name]).abs().max()) for name in before}
-    # AdamW's first step is the rate, whatever the gradient.
+    # AdamW's first step is as large as the rate, whatever the gradient.
     assert moved["query_encoder.stem.weight"] == pytest.approx(2.5e-4, rel=0.05)
     assert moved["memory_encoder.stem_norm.bias"] == pytest.approx(2.5e-4, rel=0.05)
     assert moved["memory_encoder.mask_stem.weight"] == pytest.approx(1e-3, rel=0.05)
     assert moved["decoder.predict.bias"] == pytest.approx(1e-3, rel=0.05)
 
 
-def test_batches_travel_by_value_not_by_shared_memory(sources):
+def test_batches_are_sent_by_value_not_by_shared_memory(sources):
     schedule = batches.Schedule("tiny", CLIPS, planned=2)
     (order,) = batches.orders(schedule)
     for planned_only in (False, True):
         batch = batches.Batches(sources, schedule, planned_only=planned_only)[order]
         sent = bytes(ForkingPickler.dumps(batch))
-        assert sent == bytes(ForkingPickler.dumps(batch))  # no descriptor, no name of a file
+        assert sent == bytes(ForkingPickler.dumps(batch))  # no file descriptor or file name
         again = pickle.loads(sent)
-        assert type(again.clips) is type(batch.clips)
+        assert type(again) is type(batch)
         if not planned_only:
             assert torch.equal(again.clips.frames, batch.clips.frames)
             assert torch.equal(again.clips.masks, batch.clips.masks)
@@ -165,7 +164,7 @@ def test_batches_travel_by_value_not_by_shared_memory(sources):
 
 @pytest.mark.slow
 def test_workers_that_share_nothing_plan_the_same_batches(sources):
-    """What plans for a GPU: processes that are no forks of the one that uses it."""
+    """Workers that plan for a GPU are not forks of the process that uses it."""
     schedule = batches.Schedule("tiny", CLIPS, planned=8)
     planner = batches.Batches(sources, schedule, planned_only=True)
     here = [planner[order] for order in batches.orders(schedule)]
@@ -173,6 +172,6 @@ def test_workers_that_share_nothing_plan_the_same_batches(sources):
     there = list(loader)
     assert [batch.before for batch in there] == [batch.before for batch in here]
     for one, other in zip(here, there, strict=True):
-        assert one.clips.targets == other.clips.targets
-        assert torch.equal(one.clips.cutouts.tracks, other.clips.cutouts.tracks)
-        assert one.clips.cutouts.crops == other.clips.cutouts.crops
+        assert one.plans.targets == other.plans.targets
+        assert torch.equal(one.plans.cutouts.tracks, other.plans.cutouts.tracks)
+        assert one.plans.cutouts.crops == other.plans.cutouts.crops

