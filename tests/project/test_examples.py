@@ -1,4 +1,4 @@
-"""Every example runs as it stands, on the clip that the library makes."""
+"""Every example runs unchanged, on the clip that the library draws."""
 
 from __future__ import annotations
 

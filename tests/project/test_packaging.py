@@ -1,7 +1,7 @@
-"""What `pip install .` makes of a checkout, with and without what the native op takes.
+"""What `pip install .` builds from a checkout, with and without the tools for the native ops.
 
-What is built are wheels, of a copy of the checkout; they are not installed. Without pip's
-isolation, so that no network is needed.
+The tests build wheels from a copy of the checkout and do not install them. They switch off pip's
+build isolation, so they need no network.
 """
 
 import importlib.metadata
@@ -32,14 +32,14 @@ pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="no checkout: csrc/ is
 builds = pytest.mark.skipif(
     importlib.util.find_spec("pip") is None
     or int(importlib.metadata.version("setuptools").partition(".")[0]) < SETUPTOOLS,
-    reason=f"needs pip and setuptools>={SETUPTOOLS} beside the tests",
+    reason=f"needs pip and setuptools>={SETUPTOOLS} in the environment of the tests",
 )
 compiles = pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler, c++")
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A copy of what a build reads. Each build leaves its build/ to the next, as a user's do."""
+    """A copy of the files that a build reads. Builds share its build/, as a user's builds do."""
     copy = tmp_path_factory.mktemp("checkout")
     for name in READ_BY_A_BUILD:
         if (REPOSITORY / name).is_dir():
@@ -51,7 +51,7 @@ def checkout(tmp_path_factory):
 
 @pytest.fixture
 def python(checkout):
-    """Run Python in the copy; nothing in the environment is for or against a binary."""
+    """Run Python in the copy, without variables that influence a build."""
 
     def run(*arguments, **variables):
         unwanted = ("RMNET_", "DIST_EXTRA_CONFIG", "CXX", "LDFLAGS", "PYTHONPATH")
@@ -81,7 +81,7 @@ def pip_wheel(python, tmp_path):
 
 @pytest.fixture
 def build_wheel(pip_wheel, tmp_path):
-    """Build one: its file, what is in it, and the warnings on the way."""
+    """Build a wheel; return its path, its files and the warnings."""
 
     def build(**variables):
         done = pip_wheel(**variables)
@@ -124,7 +124,7 @@ def test_one_wheel_serves_every_python_and_every_torch(build_wheel, tmp_path):
 
 
 def undefined_symbols_of_cxx_torch(binary):
-    """Names in torch's C++ namespaces, which no version of torch promises to keep."""
+    """Return undefined names from torch's C++ namespaces, which torch does not keep stable."""
     if shutil.which("nm") is None:
         pytest.skip("needs nm")
     command = ["nm", "--dynamic", "--demangle", "--undefined-only", str(binary)]
@@ -134,7 +134,7 @@ def undefined_symbols_of_cxx_torch(binary):
     return [name for name in names if any(part in name for part in ("c10::", "at::", "torch::"))]
 
 
-# --- Without -----------------------------------------------------------------------------------
+# --- Without a compiler ------------------------------------------------------------------------
 
 
 @builds
@@ -145,13 +145,13 @@ def test_without_a_compiler_there_is_one_warning_and_a_wheel_for_every_platform(
     reason = "/nowhere/c++ does not run: No such file or directory"
     assert warned == [f"warning: rmnet._C is not built: {reason}"]
     assert files["rmnet/_C.missing.txt"].decode() == f"{reason}\n"
-    assert files["rmnet/_C_cuda.missing.txt"].decode() == "of no use without rmnet._C\n"
+    assert files["rmnet/_C_cuda.missing.txt"].decode() == "it is useless without rmnet._C\n"
 
 
 @builds
 @compiles
 @pytest.mark.slow
-def test_a_failed_compilation_is_a_warning_with_the_compilers_words(build_wheel):
+def test_a_failed_compilation_is_a_warning_that_quotes_the_compiler(build_wheel):
     wheel, files, warned = build_wheel(CXXFLAGS="-include no_such_header.h")
     assert_pure(wheel, files)
     (warning,) = warned
@@ -170,9 +170,7 @@ def test_the_warning_is_an_error_if_the_binaries_are_required(pip_wheel, tmp_pat
 
 @builds
 @pytest.mark.slow
-def test_nothing_is_compiled_if_so_asked_and_nothing_is_left_of_earlier_builds(
-    build_wheel, checkout
-):
+def test_no_ext_compiles_nothing_and_leaves_nothing_of_earlier_builds(build_wheel, checkout):
     platform = f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
     left = checkout / "build" / platform / "rmnet" / "_C.abi3.so"
     left.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +190,7 @@ def test_a_build_in_place_removes_the_binary_that_it_does_not_build(python, chec
     assert left == ["_C.missing.txt", "_C_cuda.missing.txt"]
 
 
-def test_an_sdist_holds_all_that_a_build_reads(python, checkout, tmp_path):
+def test_an_sdist_holds_everything_a_build_reads(python, checkout, tmp_path):
     code = f"from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})"
     done = python("-c", code)
     assert done.returncode == 0, done.stdout
@@ -211,14 +209,14 @@ def build_op(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     spec = importlib.util.spec_from_file_location("build_op", REPOSITORY / "build_op.py")
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "build_op", module)  # dataclasses look there
+    monkeypatch.setitem(sys.modules, "build_op", module)  # dataclasses look it up there
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.fixture
 def isolated(monkeypatch, tmp_path):
-    """As under pip: torch cannot be imported, and Python knows of a site-packages, this folder."""
+    """A site-packages folder while torch cannot be imported, as in pip's build isolation."""
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name)
@@ -242,13 +240,13 @@ def test_torch_is_found_through_pips_isolation_and_not_imported(build_op, isolat
     assert found == build_op.Torch(isolated / "torch", "2.11.0+cu130", "13.0")
 
 
-def test_without_torch_it_is_told_how_to_build_later(build_op, isolated):
+def test_without_torch_the_error_says_how_to_build_later(build_op, isolated):
     with pytest.raises(build_op.NotBuiltError, match="--force-reinstall --no-deps") as error:
         build_op.find_torch()
     assert error.value.severity == logging.ERROR
 
 
-def test_a_torch_without_the_stable_abi_that_is_used_is_refused(build_op, isolated):
+def test_a_torch_without_the_required_stable_abi_is_refused(build_op, isolated):
     install_torch(isolated, "2.9.1")
     with pytest.raises(build_op.NotBuiltError, match=r"torch 2\.9\.1 is older than 2\.11"):
         build_op.find_torch()
@@ -262,7 +260,7 @@ def write_nvcc(toolkit, release):
     return nvcc
 
 
-def test_a_toolkit_of_torchs_major_version_is_taken(build_op, monkeypatch, tmp_path):
+def test_a_toolkit_of_torchs_major_version_is_used(build_op, monkeypatch, tmp_path):
     nvcc = write_nvcc(tmp_path, "13.2")
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
     assert build_op.find_nvcc("13.0") == str(nvcc)
@@ -270,7 +268,7 @@ def test_a_toolkit_of_torchs_major_version_is_taken(build_op, monkeypatch, tmp_p
 
 @pytest.mark.parametrize(
     ("release", "reason"),
-    [("12.9", "torch is of CUDA 13.0, but .*nvcc is release 12.9"), (None, "there is no nvcc in")],
+    [("12.9", "torch has CUDA 13.0, but .*nvcc is release 12.9"), (None, "there is no nvcc in")],
 )
 def test_another_toolkit_or_none_is_a_warning(build_op, monkeypatch, tmp_path, release, reason):
     if release:
