@@ -10,17 +10,14 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from readers import INSTRUCTION_SETS
-from rmnet.ops import backend, extension
+from readers import INSTRUCTION_SETS, needs_native_op
+from rmnet.ops import backend
 from rmnet.ops.conv3x3 import conv3x3, conv3x3_obstacle, fits_conv3x3
 from rmnet.runtime.convolution import Convolution
 
 convolution = sys.modules["rmnet.ops.conv3x3"]  # the package gives the function of that name
 CPU = torch.device("cpu")
 TOLERANCE = 4e-5  # of numbers whose deviation is about 1
-needs_native_op = pytest.mark.skipif(
-    extension.problem("cpu") is not None, reason=f"no native op: {extension.problem('cpu')}"
-)
 every_instruction_set = pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
 
 

@@ -10,15 +10,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from readers import INSTRUCTION_SETS
-from rmnet.ops import backend, extension
+from readers import INSTRUCTION_SETS, needs_native_op
+from rmnet.ops import backend
 from rmnet.ops.inverted_residual import inverted_residual, inverted_residual_obstacle, pack
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-5  # of the largest value
-needs_native_op = pytest.mark.skipif(
-    extension.problem("cpu") is not None, reason=f"no native op: {extension.problem('cpu')}"
-)
 every_instruction_set = pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
 KINDS = [  # kernel, stride, expands, residual
     kind

@@ -79,7 +79,7 @@ def read_session(
             digest, _, text = metadata[HEADER].partition(" ")
             header = json.loads(text)
             _check_origin(header, weights, dtype)
-            mapped = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            mapped = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 no dict
             if tensors_sha256(mapped, start=text.encode()) != digest:
                 raise ValueError("its hash differs")
             tensors = {name: _copied(x) for name, x in mapped.items()}
