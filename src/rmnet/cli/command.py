@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Python flushes stdout once more on exit, which must not fail.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141  # as shells report SIGPIPE
-        except Exception as error:  # whatever it is, a user sees one line
+        except Exception as error:  # a user sees one line for any error
             if getattr(args, "debug", False):
                 traceback.print_exc()
             print(f"rmnet: error: {_one_line(error)}", file=sys.stderr)

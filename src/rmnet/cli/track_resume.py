@@ -1,8 +1,8 @@
-"""What a stopped `rmnet track` needs to go on: a folder beside the masks of an unfinished run.
+"""The state from which a stopped `rmnet track` resumes: a folder beside the masks.
 
 It holds `run.json`, everything the masks depend on; `session.safetensors`, the session after some
 frame; and `frames.jsonl`, one line per frame with the facts that its mask does not hold. Overlay
-and run lengths are made again from masks and lines.
+and run lengths are written again from masks and lines.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Checkpoint:
                 line = journal.readline()
                 try:
                     result = self._read(index, line, mask_path(index))
-                except Exception as error:  # whatever damaged bytes provoke
+                except Exception as error:  # damaged bytes raise anything
                     raise self._unusable(f"frame {index} is lost: {error}") from error
                 yield result
             journal.truncate(journal.tell())

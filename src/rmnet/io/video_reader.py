@@ -34,7 +34,7 @@ _FOLLOWS_LINKS = {
 _LARGEST = 2**31 - 1  # px; FFmpeg's own bound, where Pillow's limit is switched off
 _SHORT = 2  # frames that may be missing at the end without a warning
 _ACCEPTED = "accepted: any video that FFmpeg reads, or a folder of images"
-_REMEDY = "accepted: an undamaged video. Write it anew, ffmpeg -i damaged.mp4 new.mp4"
+_REMEDY = "accepted: an undamaged video. Write it again: ffmpeg -i damaged.mp4 new.mp4"
 
 
 def video_claims(path: Path) -> tuple[int | None, float | None]:

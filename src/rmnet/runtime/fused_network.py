@@ -58,7 +58,7 @@ class FusedEncoder(nn.Module):
         self.stage16 = fused_stage(encoder.stage16, fuse, dtype)
 
     def shallow_stages(self, stem: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute f4 and f8, from which `stage16` goes on, of `self.stem`'s output; overwrites it."""
+        """Return f4 and f8 for the output of `self.stem`, which is overwritten."""
         f4 = self.stage4(self.stem_activation(stem))
         return f4, self.stage8(f4)
 

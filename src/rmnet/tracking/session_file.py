@@ -87,11 +87,11 @@ def read_session(
         state = from_json(header, tensors, config, dtype, device)
     except SessionFileError as error:
         raise SessionFileError(f"the session {str(path)!r} {error}") from error
-    except Exception as error:  # whatever the bytes provoke
+    except Exception as error:  # damaged bytes raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SessionFileError(
             f"the session {str(path)!r} is damaged ({reason}); {_ACCEPTED}. Copy it again, or "
-            "start() anew"
+            "start() another"
         ) from error
     return replace(state, options=replace(state.options, flow=_same_flow(flow_name, flow)))
 
