@@ -87,6 +87,57 @@ def test_the_result_of_a_generator_pickles_too(tmp_path):
         again.save_video(tmp_path / "out.mp4")
 
 
+class Camera:
+    """Frames that come as often as one likes, from an object that cannot be pickled."""
+
+    def __init__(self):
+        self.film = lambda: iter(FRAMES)
+
+    def __iter__(self):
+        return self.film()
+
+
+class Numbered:
+    """Frames by number, out of a generator."""
+
+    def __init__(self):
+        self.frames = (frame for frame in FRAMES)
+
+    def __getitem__(self, index):
+        return next(self.frames) if index < len(FRAMES) else [][index]
+
+
+@pytest.mark.parametrize("source", [lambda: iter(FRAMES), lambda: map(np.copy, FRAMES), Camera, Numbered])  # fmt: skip
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])  # fmt: skip
+def test_results_pickle_and_copy_whatever_the_frames_came_from(source, duplicate, tmp_path):
+    result = tiny.segmenter().track(source(), LABELS, keep_probabilities=True)
+    again = duplicate(result)
+    assert_same(again, result)
+    assert_same(duplicate(again[2:4]), result[2:4])
+    assert len(again.save_masks(tmp_path / "masks")) == len(FRAMES)
+
+
+def test_a_pickled_result_draws_a_video_if_its_frames_can_be_pickled(folder, tmp_path):
+    pytest.importorskip("av")
+    for frames in (folder, str(folder / "*.png"), FRAMES, list(FRAMES)):
+        result = pickle.loads(pickle.dumps(tiny.segmenter().track(frames, LABELS)))
+        assert result.save_video(tmp_path / "out.mp4").exists()
+    result = pickle.loads(pickle.dumps(tiny.segmenter().track(Camera(), LABELS)))
+    with pytest.raises(ConfigError, match="generator"):
+        result.save_video(tmp_path / "out.mp4")
+    assert result.save_video(tmp_path / "out.mp4", FRAMES).exists()
+
+
+def test_the_results_before_an_error_pickle_too():
+    def frames():
+        yield from FRAMES[:3]
+        raise KeyError("the end")
+
+    with pytest.raises(KeyError) as caught:
+        tiny.segmenter().track(frames(), LABELS)
+    assert len(pickle.loads(pickle.dumps(caught.value.partial))) == 3
+
+
 def test_results_of_a_stream_hold_their_frames_and_draw_on_them():
     for index, result in enumerate(tiny.segmenter().stream(FRAMES, LABELS)):
         assert np.array_equal(result.frame, FRAMES[index])

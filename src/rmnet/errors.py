@@ -77,7 +77,7 @@ class WeightsNotFoundError(WeightsError, FileNotFoundError):
 
 
 class SessionError(RMNetError, RuntimeError):
-    """A call on a session came too early, such as a step before any mask."""
+    """A call on a session came too early, such as a step before any mask, or goes back too far."""
 
 
 class SessionFileError(RMNetError, OSError):

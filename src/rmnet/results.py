@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from rmnet.errors import FrameError, UnknownObjectError, shown
 from rmnet.export import encode_rle
 from rmnet.io import (
+    FrameLike,
     FramesLike,
     FrameSource,
     frame_name,
     label_image,
-    open_frames,
     overlay,
     read_label_folder,
     write_label_folder,
@@ -99,7 +99,7 @@ class FrameSegmentation:
 
     def overlay(
         self,
-        frame: NDArray[np.uint8] | Tensor | Image | None = None,
+        frame: FrameLike | None = None,
         *,
         alpha: float = 0.5,
         show_regions: bool = False,
@@ -116,14 +116,16 @@ class FrameSegmentation:
 
         Raises:
             FrameError: no frame is given and the result holds none, or the size differs.
+            VideoError: an image file that cannot be read.
         """
-        if frame is None and self.frame is None:
+        picture = self.frame if frame is None else frame
+        if picture is None:
             raise FrameError(
                 f"the result of frame {self.index} does not hold the frame; accepted: the frame "
                 "itself. Write overlay(frame), or draw results of stream(), which hold theirs"
             )
         return overlay(
-            self.frame if frame is None else frame,
+            picture,
             self.labels,
             alpha=alpha,
             boxes={i: self.region(i) for i in self.object_ids} if show_regions else None,
@@ -166,7 +168,7 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
             is_whole: Whether these are the results of all frames.
         """
         self._frames = tuple(frames)
-        # An iterator has neither names nor more frames, and cannot be pickled.
+        # An iterator has neither names nor more frames.
         self._source = source if source is not None and source.reiterable else None
         self._is_whole = is_whole
 
@@ -232,6 +234,7 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
         path: str | Path,
         frames: FramesLike | None = None,
         *,
+        fps: float | None = None,
         alpha: float = 0.5,
         show_regions: bool = False,
     ) -> Path:
@@ -240,7 +243,8 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
         Args:
             path: A .mp4, .mkv or .mov file.
             frames: The frames of the video, in any form that `track` takes; None to read them
-                again from where `track` did, unless that was a generator.
+                again from where `track` did, unless that can be read only once.
+            fps: Frames per second, also where the video has its own times; None for those, or 24.
             alpha: Opacity of the colours, in [0, 1].
             show_regions: Whether to draw the box in which each object was searched for.
 
@@ -248,17 +252,17 @@ class VideoSegmentation(Sequence[FrameSegmentation]):
             `path`.
 
         Raises:
-            ConfigError: the frames cannot be read again, or their number differs.
+            ConfigError: the frames cannot be read again, their number differs, or a bad `fps`.
             VideoError: a frame cannot be decoded, or the video cannot be written.
         """
-        source = self._source if frames is None else open_frames(frames)
+        given = self._source if frames is None else frames
         drawings = {
             frame.index: None
             if frame.skipped is not None
             else partial(frame.overlay, alpha=alpha, show_regions=show_regions)
             for frame in self._frames
         }
-        return write_overlay_video(path, source, drawings, is_whole=self._is_whole)
+        return write_overlay_video(path, given, drawings, fps=fps, is_whole=self._is_whole)
 
     def to_rle(self) -> list[dict[int, dict[str, Any]]]:
         """Return the COCO run lengths of each frame and object; needs pycocotools."""

@@ -83,8 +83,8 @@ REFUSED = {
     "16-bit PIL image": (Image.new("I;16", (5, 4)), r"'I;16'.*8 bits.*// 256"),
     "32-bit PIL image": (Image.new("I", (5, 4)), "'I'.*8 bits"),
     "float PIL image": (Image.new("F", (5, 4)), "'F'.*8 bits"),
-    "list": (RGB.tolist(), "list; accepted.*np.asarray"),
-    "path": ("frame.png", "str; accepted"),
+    "list": (RGB.tolist(), r"list; accepted.*np.array\(frame, np.uint8\)"),
+    "number": (7, "int; accepted"),
     "nothing": (None, "NoneType; accepted"),
 }
 

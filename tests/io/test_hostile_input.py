@@ -52,7 +52,7 @@ def test_nothing_but_results_and_errors_of_ours_comes_out_of_a_door(door, chance
 
 def test_the_watch_itself_finds_what_it_looks_for(tmp_path):
     def writes(chance, folder):
-        (folder.parent / tmp_path.name).write_text("beside its folder")
+        (folder.parents[1] / tmp_path.name).write_text("beside the folder of the case")
 
     def connects(chance, folder):
         os.system("true")
@@ -174,7 +174,7 @@ def test_tensors_without_pixels_are_refused(tensor):
 
 def test_a_map_of_thousands_of_objects_does_not_fill_the_memory():
     labels = np.arange(2**14, dtype=np.int32).reshape(128, 128).repeat(4, 0).repeat(4, 1)
-    with pytest.raises(MaskError, match=r"16382 objects.*accepted: at most 2147483648 px"):
+    with pytest.raises(MaskError, match=r"16383 objects.*accepted: at most 2147483648 px"):
         parse_mask(labels)
 
 

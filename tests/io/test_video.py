@@ -133,7 +133,7 @@ def test_single_array_is_refused_with_the_line_to_write(source):
         open_frames(source)
 
 
-@pytest.mark.parametrize("source", [5, None, Image.new("RGB", (8, 6))])
+@pytest.mark.parametrize("source", [3.14, True, -1, None, Image.new("RGB", (8, 6)), object()])
 def test_what_has_no_frames_is_refused(source):
     with pytest.raises(FrameError, match=r"the frames are a \w+; accepted: a video file"):
         open_frames(source)
@@ -245,7 +245,7 @@ def test_folder_with_frames_and_masks_of_one_name_is_refused(tmp_path):
         open_frames(tmp_path)
 
 
-@pytest.mark.parametrize("path", ["gone", "gone.mp4", Path("gone"), "https://example.org/a.mp4"])
+@pytest.mark.parametrize("path", ["gone", "gone.mp4", Path("gone"), "no://stream"])
 def test_missing_path_is_refused(path):
     with pytest.raises(VideoError, match=r"there is no file or folder '.*'; accepted: a video"):
         open_frames(path)
@@ -430,8 +430,8 @@ def write_all(path, frames, times=None):
 
 def test_error_inside_the_context_leaves_the_old_file_and_nothing_else(tmp_path):
     (tmp_path / "v.mp4").write_bytes(b"old")
-    with pytest.raises(FrameError, match=r"frame 2 is a str"):
-        write_all(tmp_path / "v.mp4", [corners(), corners(), "mine"])
+    with pytest.raises(FrameError, match=r"frame 2 is a NoneType"):
+        write_all(tmp_path / "v.mp4", [corners(), corners(), None])
     assert (tmp_path / "v.mp4").read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["v.mp4"]  # noqa: PTH208 hidden files too
 

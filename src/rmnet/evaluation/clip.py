@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,8 @@ from rmnet.errors import ConfigError
 from rmnet.io import open_frames
 
 # What takes a path out of its folder on some system, or cannot be written in a path at all.
-_NO_FOLDER_NAME = re.compile(r"[/\\\0\ud800-\udfff]|^\.{0,2}\Z")
+# U+DC80 to U+DCFF can: they stand for the bytes of names that are not UTF-8.
+_NO_FOLDER_NAME = re.compile(r"[/\\\0\ud800-\udc7f\udd00-\udfff]|^\.{0,2}\Z")
 _LONGEST_NAME = 255  # bytes of a file name, on nearly every file system
 
 # The numbers of one object by their names in results.json: "id", "J-Mean", "F-Mean", ...
@@ -94,7 +96,7 @@ def choose_clips(found: Sequence[str], wanted: Sequence[str] | None) -> list[str
     if not found:
         raise ConfigError("there are no clips; accepted: a data set with at least one")
     for name in found:
-        if _NO_FOLDER_NAME.search(name) or len(name.encode()) > _LONGEST_NAME:
+        if _NO_FOLDER_NAME.search(name) or len(os.fsencode(name)) > _LONGEST_NAME:
             raise ConfigError(
                 f"a clip is called {name[:_LONGEST_NAME]!r}; accepted: names of folders, at most "
                 f"{_LONGEST_NAME} bytes"

@@ -24,7 +24,7 @@ from rmnet.evaluation.clip import (
     require_folders,
 )
 from rmnet.evaluation.statistics import SequenceScores, average_rows
-from rmnet.io import VOID, read_label_png
+from rmnet.io import VOID, has_void, read_label_png
 from rmnet.metrics import LabelMap, contour_accuracy, jaccard
 
 _LAYOUT = "a root with JPEGImages/480p, Annotations/480p and ImageSets/2017/val.txt, as DAVIS has"
@@ -67,7 +67,7 @@ def evaluate_sequence(
             "the truth's first frame shows no object; accepted: ids other than 0 and 255, which "
             "is void. Read masks of 0 and 255 with rmnet.io.read_label_png"
         )
-    scores, size = [], np.shape(truth[0])
+    scores, size, voids = [], np.shape(truth[0]), has_void(*map(np.asarray, truth))
     for index in range(1, len(truth) - 1):
         predicted, expected = np.asarray(labels[index]), np.asarray(truth[index])
         for name, one in (("prediction", predicted), ("truth", expected)):
@@ -76,7 +76,7 @@ def evaluate_sequence(
                     f"the {name} of frame {index} is {one.dtype} of shape {one.shape}; accepted: "
                     f"integers {size}, like the truth's first. Write labels.astype(np.int32)"
                 )
-        void = expected == VOID
+        void = (expected == VOID) & voids
         if year == 2016:
             pairs = [(predicted != 0, (expected != 0) & ~void)]
         else:
@@ -167,7 +167,8 @@ class _Clip(EvaluationClip):
             raise MaskError("the clip has no annotations; accepted: at least the first frame's PNG")
         labels = read_label_png(self.annotations[0])
         if self.year == 2016:
-            labels = np.where(labels == VOID, VOID, labels > 0).astype(np.uint8)
+            void = (labels == VOID) & has_void(labels)
+            labels = np.where(void, VOID, labels > 0).astype(np.uint8)
         return {0: labels}
 
     def score(self, predictions: Path) -> list[Row]:
@@ -197,7 +198,7 @@ def _check_year(year: int) -> None:
 
 
 def _object_ids(labels: LabelMap) -> list[int]:
-    return [int(i) for i in np.unique(labels) if i not in (0, VOID)]
+    return [int(i) for i in np.unique(labels) if i and (i != VOID or not has_void(labels))]
 
 
 def _folders_in(folder: Path) -> list[str]:

@@ -24,7 +24,7 @@ from rmnet.evaluation.clip import (
     images_in,
     require_folders,
 )
-from rmnet.io import VOID, read_label_png
+from rmnet.io import VOID, has_void, read_label_png
 from rmnet.metrics import LabelMap, contour_accuracy, jaccard
 
 _LAYOUT = "a root with valid/JPEGImages, valid/Annotations and valid/meta.json, as YouTube-VOS has"
@@ -53,12 +53,13 @@ def first_masks(
 ) -> dict[str, dict[int, NDArray[np.bool_]]]:
     """Return the first mask of each object: frame name -> id -> mask (H, W), frames ascending."""
     masks: dict[str, dict[int, NDArray[np.bool_]]] = {}
-    missing = set(object_ids)
+    missing = set(object_ids) - ({VOID} if has_void(*annotations.values()) else set())
     for name, labels in sorted(annotations.items()):
-        new = [i for i in np.unique(labels).tolist() if i in missing and i != VOID]
+        new = [i for i in np.unique(labels).tolist() if i in missing]
         if new:
             masks[name] = {i: labels == i for i in new}
             missing -= set(new)
+    missing |= set(object_ids) - {i for found in masks.values() for i in found}
     if missing:
         raise MaskError(
             f"no annotation shows the objects {sorted(missing)}; accepted: each in a PNG"
@@ -85,6 +86,7 @@ def score_objects(
     Raises:
         MaskError: The truth never shows an object, or a prediction is missing or of another size.
     """
+    voids = has_void(*truth.values())
     given = {i: name for name, masks in first_masks(truth, objects).items() for i in masks}
     scores = {}
     for object_id, one in objects.items():
@@ -95,7 +97,7 @@ def score_objects(
             if name not in predictions:
                 raise MaskError(f"frame {name!r} has no prediction; accepted: one per true map")
             predicted, expected = predictions[name] == object_id, truth[name] == object_id
-            void = truth[name] == VOID
+            void = (truth[name] == VOID) & voids
             pairs.append([f(predicted, expected, void=void) for f in (jaccard, contour_accuracy)])
         means = np.mean(pairs, axis=0).tolist() if pairs else (None, None)
         scores[object_id] = ObjectScore(means[0], means[1], len(pairs))

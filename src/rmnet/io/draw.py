@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmnet.errors import ConfigError, FrameError, MaskError
-from rmnet.io.frames import as_frame
+from rmnet.io.frames import FrameLike, as_frame
 from rmnet.io.label_map import checked_labels
 from rmnet.io.label_png import davis_palette
 
@@ -16,7 +16,7 @@ _THICK_FROM = 720  # px of the shorter side: from here on lines are 2 px wide, b
 
 
 def overlay(
-    frame: object,
+    frame: FrameLike,
     labels: NDArray[np.integer],
     *,
     alpha: float = 0.5,

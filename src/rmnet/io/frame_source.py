@@ -2,32 +2,62 @@
 
 from __future__ import annotations
 
-import glob
+import os
+import pickle
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias, Union
+from typing import Any, TypeAlias, Union, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rmnet.errors import FrameError, RMNetError, VideoError, shown
-from rmnet.io.frames import as_frame
-from rmnet.io.image_files import open_image
-from rmnet.io.video_reader import AttemptedFrames, decode_video, video_claims
+from rmnet.errors import ConfigError, FrameError, RMNetError, VideoError, shown
+from rmnet.io.frames import FrameLike, says_unit_range
+from rmnet.io.frames_in_memory import read_item, read_iterable
+from rmnet.io.image_files import (
+    ANIMATED_FORMATS,
+    FileLike,
+    check_binary,
+    decoding,
+    file_name,
+    is_file_like,
+    is_image,
+)
+from rmnet.io.image_folder import FRAME_SUFFIXES, images_in_folder, images_of_glob
+from rmnet.io.image_frames import animation_claims, read_animation, read_image, read_images
+from rmnet.io.video_input import (
+    VideoInput,
+    camera_input,
+    file_input,
+    is_stream_url,
+    require_pyav,
+    stream_input,
+)
+from rmnet.io.video_reader import (
+    AttemptedFrame,
+    AttemptedFrames,
+    decode_between,
+    decode_video,
+    video_claims,
+)
 
 # A video in any accepted form; see `open_frames`.
 FramesLike: TypeAlias = Union[
-    str, Path, NDArray[np.uint8], torch.Tensor, Iterable[Any], "FrameSource"
+    FileLike, int, NDArray[np.uint8], torch.Tensor, Iterable[FrameLike], "FrameSource"
 ]
 
-_IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-_ACCEPTED = "a video file, a folder or glob of images, a list of image paths, or frames"
+_MOST_CAMERAS = 1000  # a larger number names no camera
+_ACCEPTED = (
+    "a video file, a folder or glob of images, a list of image paths, frames, the address of a "
+    "stream, or the number of a camera"
+)
+_SLOWEST, _FASTEST = 0.001, 60_000  # frames per second
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,15 +65,34 @@ class FrameSource:
     """The frames of one video, read lazily; made by `open_frames`.
 
     Iterating yields RGB uint8 (H, W, 3), one frame at a time, and keeps none.
-
     """
 
     read: Callable[[], AttemptedFrames]  # starts a pass over the frames; see `attempted`
     num_frames: int | None = None  # if known; a video's is only what its file claims
-    frames_per_second: float | None = None  # mean rate of a video file
+    # What `fps` says; else the mean rate of a video file, or that of an animation's first frame.
+    frames_per_second: float | None = None
     names: list[str] | None = None  # stems of image files, in order; None if two are equal
-    paths: Sequence[Path] | None = None  # image files, in order
-    reiterable: bool = True  # whether every pass starts anew; False for an iterator
+    paths: Sequence[Path] | None = None  # image files to read, in order
+    reiterable: bool = True  # whether every pass starts anew; False for an iterator or a camera
+    pixel_aspect: Fraction = Fraction(1)  # width over height of a pixel on a screen
+    # Two short cuts to a part of the frames, of which a source has one at most; without either
+    # they are read from the first on. `BackwardFrames` uses them.
+    at: Callable[[int], AttemptedFrame] | None = None  # gives one of `num_frames` by its number
+    between: Callable[..., AttemptedFrames] | None = None  # `decode_between` for this video
+
+    def __reduce__(self) -> tuple[Callable[..., FrameSource | None], tuple[Any, ...]]:
+        # Results hold their source, and may be sent to another process whatever that reads from:
+        # what cannot be pickled, such as an open file or a generator, is None there.
+        try:
+            return _unpickled, (pickle.dumps([getattr(self, x.name) for x in fields(self)]),)
+        except Exception:  # pickling calls the code of any class
+            return type(None), ()
+
+    def __copy__(self) -> FrameSource:
+        return self
+
+    def __deepcopy__(self, memo: object) -> FrameSource:
+        return self
 
     def attempted(self) -> AttemptedFrames:
         """Yield each frame, or the VideoError why it cannot be decoded, and its time or None.
@@ -67,29 +116,69 @@ class FrameSource:
                 yield frame
 
 
-def open_frames(source: Any) -> FrameSource:  # noqa: ANN401 the door of the library
+def open_frames(
+    source: FramesLike | NDArray[np.floating[Any]],
+    *,
+    fps: float | None = None,
+    unit_range: bool = False,
+) -> FrameSource:
     """Make a source of frames from any form of video.
 
     Args:
-        source: Path of a video file (needs PyAV); path of a folder of images without its hidden
-            files, or a glob of images, both in natural order (2 before 10); list or tuple of
-            image paths; uint8 array (T, H, W, 3) or tensor (T, 3, H, W); any iterable of frames
-            that `as_frame` accepts; or a FrameSource, returned as it is.
+        source: One of
+
+            - the path of a video file (needs PyAV), or of an image file, of which all pictures
+              are frames: an animated GIF, PNG or WebP, the pages of a TIFF;
+            - the content of such a file (bytes), or a binary file object. One that can seek is
+              read from its beginning, as often as needed; another one once;
+            - the path of a folder of images without its hidden files, or a glob of images, both in
+              natural order (2 before 10); or a list or tuple of image paths;
+            - a uint8 array (T, H, W, 3) or tensor (T, 3, H, W);
+            - any iterable of frames that `as_frame` accepts;
+            - the number of a camera of this machine, from 0, or the address of a stream
+              ("rtsp://...", "http://...", "udp://...", ...), both read once through PyAV;
+            - a FrameSource.
+        fps: Frames per second, from which all times follow, also where the source has its own.
+        unit_range: Whether arrays and tensors of floats hold [0, 1], and are accepted.
+            `torchvision.tv_tensors` of floats always are.
 
     Returns:
         A source that reads each frame when it is needed. Images are turned by their EXIF
-        orientation and videos by their display matrix.
+        orientation and videos by their display matrix. Of several streams in a video file, it is
+        the one that players show.
 
     Raises:
         VideoError: nothing at that path, no images in it, or not a video.
         FrameError: the source is a single frame, or has no frames.
-        MissingDependencyError: a video file without PyAV.
+        ConfigError: `fps` is out of range.
+        MissingDependencyError: a video, camera or stream without PyAV.
     """
+    if fps is not None and not (
+        isinstance(fps, int | float | Fraction) and _SLOWEST <= fps <= _FASTEST
+    ):
+        raise ConfigError(f"fps is {shown(fps)}; accepted: a number from {_SLOWEST} to {_FASTEST}")
+    opened = _open(source, unit_range=unit_range)
+    if fps is None:
+        return opened
+    return replace(
+        opened,
+        read=partial(_at_rate, opened.read, float(fps)),
+        frames_per_second=float(fps),
+        at=None if opened.at is None else partial(_one_at_rate, opened.at, float(fps)),
+        between=None,  # which searches by the times of the file
+    )
+
+
+def _unpickled(values: bytes) -> FrameSource:
+    return FrameSource(*pickle.loads(values))
+
+
+def _open(source: Any, *, unit_range: bool) -> FrameSource:  # noqa: ANN401 the door
     if isinstance(source, FrameSource):
         return source
-    if isinstance(source, str | Path):
+    if isinstance(source, str | os.PathLike):
         try:
-            return _open_path(source)
+            return _open_path(os.fspath(source))
         except RMNetError:
             raise
         except (OSError, ValueError, RuntimeError, re.error) as error:
@@ -98,10 +187,15 @@ def open_frames(source: Any) -> FrameSource:  # noqa: ANN401 the door of the lib
             raise VideoError(
                 f"{shown(str(source))} cannot be opened: {reason}; accepted: {_ACCEPTED}"
             ) from error
-    if isinstance(source, list | tuple) and source and isinstance(source[0], str | Path):
-        if not all(isinstance(path, str | Path) for path in source):
+    if is_file_like(source):
+        return _open_file(source)
+    is_number = isinstance(source, int | np.integer) and not isinstance(source, bool)
+    if is_number and 0 <= source < _MOST_CAMERAS:
+        return _live(camera_input(int(source)))
+    if isinstance(source, list | tuple) and source and isinstance(source[0], str | os.PathLike):
+        if not all(isinstance(path, str | os.PathLike) for path in source):
             raise FrameError("the frames are a list of paths and others; accepted: one of the two")
-        return _image_source([Path(path) for path in source])
+        return _images([Path(path) for path in source])
     has_frames = isinstance(source, Iterable) or hasattr(source, "__getitem__")
     is_array = isinstance(source, np.ndarray | torch.Tensor)
     if isinstance(source, type) or not has_frames or (is_array and source.ndim != 4):
@@ -110,71 +204,85 @@ def open_frames(source: Any) -> FrameSource:  # noqa: ANN401 the door of the lib
         raise FrameError(
             f"the frames are {given}; accepted: {_ACCEPTED}. Write [frame], if it is a single frame"
         )
+    is_indexed = is_array or isinstance(source, Sequence)
+    unit_range = unit_range or says_unit_range(source)
     return FrameSource(
-        partial(_read_iterable, source),
+        partial(read_iterable, cast("Iterable[object]", source), unit_range),
         num_frames=len(source) if isinstance(source, Sized) else None,
         reiterable=not isinstance(source, Iterator),
+        at=partial(read_item, cast("Sequence[object]", source), unit_range) if is_indexed else None,
     )
 
 
-def _open_path(source: str | Path) -> FrameSource:
+def _open_path(source: str) -> FrameSource:
+    if is_stream_url(source):
+        return _live(stream_input(source))
     path = Path(source).expanduser()
     if path.is_dir():
-        images = [file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES]
-        images = sorted((file for file in images if file.name[0] != "."), key=_natural_order)
-        if not images:
-            raise VideoError(
-                f"the folder {str(source)!r} holds no images; accepted: {', '.join(_IMAGE_SUFFIXES)}"
-            )
-        for one, next_one in pairwise(images):
-            if one.stem == next_one.stem:  # such as 00000.jpg and its mask 00000.png
-                raise VideoError(
-                    f"the folder {str(source)!r} holds both {one.name} and {next_one.name}; "
-                    f"accepted: one image a frame. Write {str(path / ('*' + one.suffix))!r}"
-                )
-        return _image_source(images)
-    if path.is_file() and path.suffix.lower() in _IMAGE_SUFFIXES:
-        return _image_source([path])
+        return _images(images_in_folder(path))
     if path.is_file():
-        num_frames, rate = video_claims(path)
-        read = partial(decode_video, path)
-        return FrameSource(read, num_frames=num_frames, frames_per_second=rate)
-    if any(character in str(source) for character in "*?["):
-        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 Path.glob takes no root
-        images = [Path(match) for match in matches if Path(match).is_file()]
-        if not images:
-            raise VideoError(f"no file matches {str(source)!r}; accepted: a glob of images")
-        return _image_source(sorted(images, key=_natural_order))
-    raise VideoError(f"there is no file or folder {str(source)!r}; accepted: {_ACCEPTED}")
+        is_frame = path.suffix.lower() in FRAME_SUFFIXES
+        if is_frame or is_image(path, ANIMATED_FORMATS):
+            return _images([path])
+        return _video(file_input(path))
+    if path.is_fifo():
+        return _live(file_input(path))
+    if any(character in source for character in "*?["):
+        return _images(images_of_glob(str(path)))
+    raise VideoError(f"there is no file or folder {source!r}; accepted: {_ACCEPTED}")
 
 
-def _natural_order(path: Path) -> tuple[list[str | int], str]:
-    """Return a sorting key that reads digits as numbers; names like 1 and 01 are told apart last."""
-    pieces = re.split(r"(\d+)", str(path.with_suffix("")).casefold())
-    return [int(piece) if piece.isdecimal() else piece for piece in pieces], str(path)
+def _open_file(file: FileLike) -> FrameSource:
+    """Open the content of a file, or a file object."""
+    with decoding(name := file_name(file), VideoError):  # it may be closed
+        check_binary(file, name=name, error=VideoError)
+        video = file_input(file)
+    if video.is_live:
+        return _live(video)
+    return _animation(file) if is_image(file) else _video(video)
 
 
-def _image_source(paths: Sequence[Path]) -> FrameSource:
+def _images(paths: Sequence[Path]) -> FrameSource:
+    if len(paths) == 1 and animation_claims(paths[0])[0] > 1:
+        return replace(_animation(paths[0]), paths=paths)
     names = [path.stem for path in paths]
     return FrameSource(
-        partial(_read_images, paths),
+        partial(read_images, paths),
         num_frames=len(paths),
         names=names if len(set(names)) == len(names) else None,
         paths=paths,
+        at=partial(read_image, paths),
     )
 
 
-def _read_iterable(frames: Iterable[object]) -> AttemptedFrames:
-    for index, frame in enumerate(frames):
-        yield as_frame(frame, index=index), None
+def _animation(file: FileLike) -> FrameSource:
+    count, rate = animation_claims(file)
+    read = partial(read_animation, file) if count > 1 else partial(read_images, [file])
+    return FrameSource(read, num_frames=count, frames_per_second=rate)
 
 
-def _read_images(paths: Sequence[Path]) -> AttemptedFrames:
-    for index, path in enumerate(paths):
-        name = f"frame {index}, {str(path)!r},"
-        try:
-            image = open_image(path, name=name, error=VideoError, turn_upright=True)
-        except VideoError as error:
-            yield error, None
-        else:
-            yield as_frame(image, index=index), None
+def _video(video: VideoInput) -> FrameSource:
+    claims = video_claims(video)
+    return FrameSource(
+        partial(decode_video, video),
+        num_frames=claims.num_frames,
+        frames_per_second=claims.frames_per_second,
+        pixel_aspect=claims.pixel_aspect,
+        between=partial(decode_between, video),
+    )
+
+
+def _live(video: VideoInput) -> FrameSource:
+    require_pyav(video.name)
+    return FrameSource(partial(decode_video, video), reiterable=False)
+
+
+def _at_rate(read: Callable[[], AttemptedFrames], fps: float) -> AttemptedFrames:
+    """Read frames at times that follow from a rate alone."""
+    with closing(read()) as frames:
+        for index, (frame, _) in enumerate(frames):
+            yield frame, index / fps
+
+
+def _one_at_rate(at: Callable[[int], AttemptedFrame], fps: float, index: int) -> AttemptedFrame:
+    return at(index)[0], index / fps

@@ -4,35 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from rmnet.errors import MaskError
-from rmnet.io.image_files import open_image
-from rmnet.io.label_map import VOID, as_binary, checked_labels
+from rmnet.io.label_map import VOID, checked_labels
+from rmnet.io.mask_image import image_labels
 from rmnet.io.whole_files import written_whole
-
-COLOUR_REMEDY = (
-    "Save it as a palette PNG, or turn colours into ids: np.unique(mask.reshape(-1, 3), axis=0, "
-    "return_inverse=True)[1].reshape(mask.shape[:2])"
-)
 
 
 def read_label_png(path: str | Path) -> NDArray[np.integer]:
     """Read the ids of a label image.
 
     Args:
-        path: PNG, or another image file without colours: mode P, PA, L, LA, 1, I;16 or I.
+        path: PNG, or another image file; it is turned by its EXIF orientation.
 
     Returns:
         (H, W) uint8, uint16 or int32: the ids of the file, void (255) included; 0 and 1 for a
-        binary mask (1 bit, or 0/255 without a palette, as in DAVIS 2016).
+        binary mask (1 bit, white on black, or 0/255 without a palette, as in DAVIS 2016). A binary
+        mask with soft edges is thresholded, with a warning.
 
     Raises:
-        MaskError: no such file, not an image, damaged, in colour, or above Pillow's size limit.
+        MaskError: no such file, not an image, damaged, in colours, with soft edges around several
+            objects, with a palette that shows no background at 0, or above Pillow's size limit.
     """
     labels = image_labels(path)
     return labels.view(np.uint8) if labels.dtype == np.bool_ else labels
@@ -53,9 +49,11 @@ def write_label_png(
         OutputError: the file cannot be written, for example because its folder does not exist.
     """
     if VOID in object_ids:
+        free = min({*range(1, len(object_ids) + 2)} - {*object_ids, VOID})
         raise MaskError(
             f"object {VOID} cannot be saved as a label PNG, where {VOID} is void; accepted: other "
-            "ids. Give the object another one, or write COCO RLE"
+            f"ids. Write {{{free}: labels == {VOID}}} as its mask, before tracking, or "
+            "result.to_rle() instead of label PNGs"
         )
     image = label_image(labels, largest_id=max(object_ids, default=0))
     with written_whole(Path(path)) as unfinished:
@@ -91,30 +89,3 @@ def davis_palette() -> NDArray[np.uint8]:
     for bit in range(8):
         palette[:, bit % 3] |= ((ids >> bit & 1) << (7 - bit // 3)).astype(np.uint8)
     return palette
-
-
-def image_labels(source: str | Path | Image.Image) -> NDArray[Any]:
-    """Take the label map (H, W) out of an image or its file, dropping alpha.
-
-    It is bool for a binary mask (1 bit, or 0/255 without a palette), else uint8, uint16 or int32.
-    """
-    if isinstance(source, Image.Image):
-        name, image = "the mask", source
-    else:
-        name = f"the mask {str(source)!r}"
-        image = open_image(source, name=name, error=MaskError)
-    if image.mode not in ("P", "PA", "L", "LA", "1", "I") and not image.mode.startswith("I;16"):
-        values, remedy = "colours", COLOUR_REMEDY
-        if image.mode == "F":
-            values, remedy = "real numbers", "Write np.asarray(mask) > 0.5 for probabilities"
-        raise MaskError(
-            f"{name} is an image of {values} (mode {image.mode}); accepted: one id a pixel, mode "
-            f"P, L, 1 or I;16. {remedy}"
-        )
-    try:  # an image that the caller opened may be damaged, and is decoded only here
-        if image.mode == "1":
-            return np.array(image.convert("L")) > 0  # not from mode 1, whose trues are bytes of 255
-        labels = np.array(image.getchannel(0) if image.mode in ("LA", "PA") else image)
-    except Exception as error:  # decoders raise anything
-        raise MaskError(f"{name} cannot be decoded: {error}; accepted: undamaged images") from error
-    return labels if image.mode in ("P", "PA") else as_binary(labels)

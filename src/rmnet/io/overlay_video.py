@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmnet.errors import ConfigError, VideoError
-from rmnet.io.frame_source import FrameSource
+from rmnet.io.frame_source import FramesLike, open_frames
 from rmnet.io.video_writer import VideoWriter
 
 # From a frame, RGB uint8 (H, W, 3), to the same with objects drawn.
@@ -20,27 +20,34 @@ Draw: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 def write_overlay_video(
     path: str | Path,
-    source: FrameSource | None,
+    frames: FramesLike | None,
     drawings: Mapping[int, Draw | None],  # by the number of the frame
     *,
+    fps: float | None = None,
     is_whole: bool = True,
 ) -> Path:
     """Read a video again, draw on the given frames, and write them; None marks skipped frames.
 
     Unless `drawings` covers the whole video, other frames are left out.
     """
+    source = None if frames is None else open_frames(frames, fps=fps)
     if source is None or not source.reiterable:
         raise ConfigError(
-            "the frames came from a generator, which runs only once; write save_video(path, frames)"
-            " with the frames once more, or draw while tracking with stream() and overlay()"
+            "the frames came from a generator, camera or stream, which runs only once; write "
+            "save_video(path, frames) with the frames once more, or draw while tracking with "
+            "stream() and overlay()"
         )
     path, left = Path(path), dict(drawings)
     mismatch = f"frames came than the {len(drawings)} that were tracked; accepted: the same frames"
     with (
-        VideoWriter(path, frames_per_second=source.frames_per_second) as writer,
-        closing(source.attempted()) as frames,
+        VideoWriter(
+            path,
+            frames_per_second=source.frames_per_second,
+            pixel_aspect=source.pixel_aspect,
+        ) as writer,
+        closing(source.attempted()) as attempts,
     ):
-        for index, (frame, seconds) in enumerate(frames):
+        for index, (frame, seconds) in enumerate(attempts):
             if index not in left:
                 if is_whole:
                     raise ConfigError(f"more {mismatch}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmnet.errors import ConfigError, FrameError, MissingDependencyError, VideoError
-from rmnet.io.frames import as_frame
+from rmnet.io.frames import FrameLike, as_frame
 from rmnet.io.whole_files import unfinished_path
 
 if TYPE_CHECKING:
@@ -40,12 +40,19 @@ class VideoWriter:
     ```
     """
 
-    def __init__(self, path: str | Path, *, frames_per_second: float | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        frames_per_second: float | None = None,
+        pixel_aspect: Fraction = Fraction(1),
+    ) -> None:
         """Check the arguments; the file is created with the first frame.
 
         Args:
             path: A .mp4, .mkv or .mov file; an old one is replaced.
             frames_per_second: Rate of frames written without a time; None for 24.
+            pixel_aspect: Width over height at which players show a pixel.
 
         Raises:
             MissingDependencyError: PyAV is not installed, or lacks libx264.
@@ -69,6 +76,7 @@ class VideoWriter:
             raise ConfigError(
                 f"frames_per_second is {frames_per_second!r}; accepted: {_SLOWEST} to {_TICKS}"
             )
+        self._pixel_aspect = pixel_aspect
         # FFmpeg chooses the container by the suffix.
         self._unfinished = unfinished_path(self._path, suffix=self._path.suffix)
         self._output: tuple[OutputContainer, VideoStream] | None = None
@@ -82,7 +90,7 @@ class VideoWriter:
         self._is_open = True
         return self
 
-    def write(self, frame: object, seconds: float | None = None) -> None:
+    def write(self, frame: FrameLike, seconds: float | None = None) -> None:
         """Append one frame.
 
         Args:
@@ -176,6 +184,7 @@ class VideoWriter:
         context.time_base = Fraction(1, _TICKS)
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _LIMITED
+        context.sample_aspect_ratio = self._pixel_aspect
         return container, stream
 
     def _failure(self, error: Exception) -> VideoError:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmnet.errors import ConfigError, MaskError
-from rmnet.io import VOID
+from rmnet.io import VOID, as_binary_video, has_void
 from rmnet.metrics.contours import Mask, match_contours
 
 _CONTOUR_BOUND = 0.008  # share of the frame's diagonal within which contours agree (DAVIS)
@@ -93,7 +93,8 @@ def mean_jaccard(
     Args:
         labels: Tracked label maps (H, W) by frame number.
         truth: True label maps (H, W), 0 background, 255 void: of some frames, by frame number, or
-            of all frames of `labels`, in order.
+            of all frames of `labels`, in order. Maps of 0 and 255 alone are masks of object 1, and
+            nothing is void where an id is above 255.
         object_ids: Ids of further objects to score, such as those added later.
 
     Returns:
@@ -116,17 +117,19 @@ def mean_jaccard(
             f"the truth has {len(truth)} frames, of which {missing[:5]} were not tracked; "
             "accepted: at least one, and only tracked ones"
         )
-    more = set(object_ids)
-    first = min(truth)
-    scores: dict[int, list[float]] = {}
-    for index in sorted(truth):
-        expected, predicted = np.asarray(truth[index]), labels[index]
-        if expected.dtype.kind not in "iu" or expected.shape != predicted.shape:
+    maps = {index: np.asarray(truth[index]) for index in sorted(truth)}
+    for index, expected in maps.items():
+        if expected.dtype.kind not in "iu" or expected.shape != labels[index].shape:
             raise MaskError(
                 f"the truth of frame {index} is {expected.dtype} of shape {expected.shape}; "
-                f"accepted: integers of shape {predicted.shape}, ids as tracked"
+                f"accepted: integers of shape {labels[index].shape}, ids as tracked"
             )
-        void = expected == VOID
+    maps, voids, more = as_binary_video(maps), has_void(*maps.values()), set(object_ids)
+    first = min(maps)
+    scores: dict[int, list[float]] = {}
+    for index, expected in maps.items():
+        predicted = labels[index]
+        void = (expected == VOID) & voids
         for object_id, values in scores.items():
             values.append(jaccard(predicted == object_id, expected == object_id, void=void))
         # After scoring: the frame that shows an object first is not scored.

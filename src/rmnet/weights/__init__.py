@@ -2,6 +2,7 @@
 
 from rmnet.weights.hashes import Fingerprint, fingerprint, tensors_sha256
 from rmnet.weights.load import PACKAGED, load_network, push_network, save_network
+from rmnet.weights.safetensors_file import read_safetensors
 
 __all__ = [
     "PACKAGED",
@@ -9,6 +10,7 @@ __all__ = [
     "fingerprint",
     "load_network",
     "push_network",
+    "read_safetensors",
     "save_network",
     "tensors_sha256",
 ]

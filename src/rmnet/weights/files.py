@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from rmnet.config import RMNetConfig
 from rmnet.errors import ConfigError, WeightsError, WeightsNotFoundError
 from rmnet.weights.released import RELEASED_CONFIG, from_released
+from rmnet.weights.safetensors_file import read_safetensors
 
 CONFIG_FILE = "config.json"
 TENSORS_FILE = "model.safetensors"
@@ -131,9 +131,7 @@ def _read_config(path: Path, text: str | None = None) -> RMNetConfig:
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 no dict
-            return tensors, file.metadata() or {}
+        return read_safetensors(path)
     except Exception as error:  # damaged bytes raise anything
         raise _damaged(path, "a safetensors file", error) from error
 

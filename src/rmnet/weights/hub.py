@@ -52,7 +52,9 @@ def download(
             # Not `hf_hub_download`: that of huggingface_hub 2 may ask the hub which program calls.
             path = try_to_load_from_cache(repo_id, filename, cache_dir, commit)
             if not isinstance(path, str):
-                raise WeightsNotFoundError(f"{what}: not in the cache, and local_files_only=True.")
+                raise WeightsNotFoundError(
+                    f"{what}: not in the cache, and local_files_only=True. Leave it out to download"
+                )
         else:
             with _own_errors(repo_id, what, _FETCH_AGAIN), _no_bars("huggingface_hub"):
                 path = _hub(token).hf_hub_download(
