@@ -4,9 +4,11 @@ from rmnet.network.blocks import BasicBlock, Bottleneck, InvertedResidual, ResNe
 from rmnet.network.decoder import Decoder, Refinement, ResidualBlock
 from rmnet.network.encoders import Encoder, Features, KeyValueHead, MemoryEncoder, other_objects
 from rmnet.network.flow import TinyFlowNet
+from rmnet.network.prompt import PLANES, PromptNetwork
 from rmnet.network.rmnet import QueryFeatures, RMNet, object_probabilities
 
 __all__ = [
+    "PLANES",
     "BasicBlock",
     "Bottleneck",
     "Decoder",
@@ -15,6 +17,7 @@ __all__ = [
     "InvertedResidual",
     "KeyValueHead",
     "MemoryEncoder",
+    "PromptNetwork",
     "QueryFeatures",
     "RMNet",
     "Refinement",
