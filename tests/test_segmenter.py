@@ -257,14 +257,15 @@ def test_an_overlay_needs_exactly_the_frames_that_were_tracked(segmenter, tmp_pa
 
 
 def test_scores_are_right_on_large_frames():
+    from rmnet.options import TrackingOptions
     from rmnet.tracking.estimate import Estimate
+    from rmnet.tracking.last_frame import LastFrame
     from rmnet.tracking.segmentation import segment
-    from rmnet.tracking.state import LastFrame
 
     predicted = torch.rand((1, 2160, 3840)) * 0.2 + 0.76
     pixels = torch.zeros((3, 2160, 3840), dtype=torch.uint8)
     frame = LastFrame(0, pixels, (2160, 3840), Estimate((1,), predicted), {}, None)
-    result = segment(frame, config=tiny.CONFIG, keep_probabilities=False)
+    result = segment(frame, tiny.CONFIG, TrackingOptions())
     odds = predicted.double() / (1 - predicted.double())
     want = (odds / (odds + 1 / odds)).mean()  # the background's odds are 1 / odds
     assert result.scores[0] == pytest.approx(float(want), abs=1e-5)

@@ -23,6 +23,9 @@ FlowFunction: TypeAlias = "Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]
 Flow: TypeAlias = "Literal['none'] | FlowFunction | None"
 
 
+_LONGEST_HISTORY = 100_000  # frames: what the header of a saved session has room for
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryPolicy:
     """Which past frames a session remembers.
@@ -50,7 +53,9 @@ class MemoryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackingOptions:
-    """The options of `RMNetSegmenter.track`, `stream` and `start` as one value; see `track`.
+    """The options of `RMNetSegmenter.track`, `stream` and `start` as one value.
+
+    See `track`, and `start` for `history`.
 
     Raises:
         ConfigError: a value is not accepted.
@@ -61,6 +66,7 @@ class TrackingOptions:
     flow: Flow = None
     regional: bool = False
     keep_probabilities: bool = False
+    history: int = 256
 
     def __post_init__(self) -> None:
         if self.size is not None and self.size != "native":
@@ -81,6 +87,8 @@ class TrackingOptions:
                 raise ConfigError(
                     f"{name} is {shown(getattr(self, name))}; accepted: True or False"
                 )
+        check_int("history", self.history, 0, _LONGEST_HISTORY)
+        object.__setattr__(self, "history", int(self.history))
 
     @property
     def shorter_side(self) -> int | None:

@@ -246,7 +246,7 @@ def test_the_error_of_full_memory_says_what_helps_and_holds_no_tensors(segmenter
         raise torch.OutOfMemoryError(f"CUDA out of memory {tensor.sum()}\nmuch more text")
 
     with monkeypatch.context() as patch:
-        patch.setattr("rmnet.tracking.session.propagate", full)
+        patch.setattr("rmnet.tracking.step.propagate", full)
         with pytest.raises(DeviceMemoryError, match=r"size=.*max_frames.*fewer objects") as caught:
             session.step(FRAMES[1])
     assert isinstance(caught.value, MemoryError)
@@ -262,7 +262,7 @@ def test_other_torch_errors_are_not_mistaken_for_full_memory(segmenter, monkeypa
     def broken(*args, **options):
         raise RuntimeError("something else")
 
-    monkeypatch.setattr("rmnet.tracking.session.propagate", broken)
+    monkeypatch.setattr("rmnet.tracking.step.propagate", broken)
     with pytest.raises(RuntimeError, match="something else"):
         session.step(FRAMES[1])
 

@@ -448,7 +448,7 @@ def far_regions(header, tensors):
 @pytest.mark.parametrize(
     "change",
     [
-        put("format_version", value=2),
+        put("format_version", value=3),
         put("next_index", value=-1),
         put("next_index", value=10**30),
         put("next_index", value=2),  # frame 3 is in memory

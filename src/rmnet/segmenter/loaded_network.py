@@ -12,6 +12,7 @@ import torch
 from rmnet.config import NetworkUse, RMNetConfig
 from rmnet.errors import ConfigError
 from rmnet.network import RMNet
+from rmnet.prompting import NetworkPrompter
 from rmnet.runtime import FusedNetwork
 from rmnet.weights import (
     PACKAGED,
@@ -54,6 +55,7 @@ class LoadedNetwork:
         self._inference = FusedNetwork(self._network, dtype)
         self._dtype = dtype
         self._fingerprint: Fingerprint | None = None
+        self._packaged_prompter = NetworkPrompter(self._inference.device)  # loads nothing yet
 
     @classmethod
     def from_pretrained(

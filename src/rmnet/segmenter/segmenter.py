@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rmnet.config import check_int
-from rmnet.io import FramesLike, MaskLike, open_frames
+from rmnet.io import FramesLike, MaskLike, Overlap, open_frames
 from rmnet.options import Flow, MemoryPolicy, Size, TrackingOptions
+from rmnet.prompting import BoxLike, PointsLike, Prompter
 from rmnet.results import FrameSegmentation, VideoSegmentation
 from rmnet.runtime import make_executor
 from rmnet.segmenter.loaded_network import LoadedNetwork
 from rmnet.tracking import (
+    ByFrame,
+    Direction,
     OnBadFrame,
     SessionState,
     TrackingSession,
+    annotations_by_frame,
+    check_direction,
     check_on_bad_frame,
     collect_results,
-    masks_by_frame,
     read_session,
+    segment_directions,
     segment_frames,
 )
 
 
 class RMNetSegmenter(LoadedNetwork):
-    """Tracks objects through videos, given their masks in the first frame.
+    """Tracks objects through videos, given as masks, boxes or clicks in a frame.
 
     A segmenter holds weights and no state. It may serve any number of videos, also in threads.
     Made by `from_pretrained`, or from a network of yours: `RMNetSegmenter(network, device=...,
@@ -45,7 +51,9 @@ class RMNetSegmenter(LoadedNetwork):
         flow: Flow = None,
         regional: bool = False,
         keep_probabilities: bool = False,
+        history: int = 256,
         first_index: int = 0,
+        prompter: Prompter | None = None,
     ) -> TrackingSession:
         """Start a session for a video whose frames come one at a time.
 
@@ -55,8 +63,12 @@ class RMNetSegmenter(LoadedNetwork):
             flow: Source of the flow that moves the search.
             regional: Whether to compute only around the objects.
             keep_probabilities: Whether results carry probabilities.
+            history: Number of past frames to which `TrackingSession.rewind` can return, besides
+                the last one. They are on disk, in the folder for temporary files: 1.2 MB a frame
+                at 480p, and 1.6 MB more for each object. 0 for none.
             first_index: Number of the first frame, from 0. Frames whose number is a multiple of
                 `memory.every` stay in memory.
+            prompter: See `track`.
 
         Raises:
             ConfigError: an option is not accepted.
@@ -67,11 +79,15 @@ class RMNetSegmenter(LoadedNetwork):
             flow=flow,
             regional=regional,
             keep_probabilities=keep_probabilities,
+            history=history,
         )
         check_int("first_index", first_index, 0)
-        return self._session(SessionState.fresh(options.resolved(self.config), int(first_index)))
+        state = SessionState.fresh(options.resolved(self.config), int(first_index))
+        return self._session(state, prompter)
 
-    def load_session(self, path: str | Path, *, flow: Flow = None) -> TrackingSession:
+    def load_session(
+        self, path: str | Path, *, flow: Flow = None, prompter: Prompter | None = None
+    ) -> TrackingSession:
         """Resume a video where `TrackingSession.save` left it.
 
         The session keeps the options it was started with; it runs on this segmenter's device.
@@ -80,6 +96,7 @@ class RMNetSegmenter(LoadedNetwork):
         Args:
             path: File that `save` wrote.
             flow: The function again, if the session was started with one.
+            prompter: The prompter again, if the session was started with one.
 
         Raises:
             SessionFileError: there is no such file, or it is damaged, or it was saved on other
@@ -95,7 +112,7 @@ class RMNetSegmenter(LoadedNetwork):
             device=self.device,
             flow=flow,
         )
-        return self._session(state)
+        return self._session(state, prompter)
 
     def track(
         self,
@@ -104,6 +121,11 @@ class RMNetSegmenter(LoadedNetwork):
         *,
         object_ids: Sequence[int] | None = None,
         masks: Mapping[int, MaskLike] | None = None,
+        boxes: ByFrame[BoxLike] | None = None,
+        points: ByFrame[PointsLike] | None = None,
+        prompter: Prompter | None = None,
+        overlap: Overlap = "error",
+        direction: Direction = "forward",
         size: Size = None,
         memory: MemoryPolicy = MemoryPolicy(),
         flow: Flow = None,
@@ -117,14 +139,31 @@ class RMNetSegmenter(LoadedNetwork):
         All results are kept, at 4 bytes a pixel. For long videos, see `stream`.
 
         Args:
-            frames: A video file; a folder, glob or list of images; or any iterable of uint8 RGB
-                arrays (H, W, 3), PIL images or uint8 tensors (3, H, W).
+            frames: A video or animated image as a path, bytes or binary file object; a folder,
+                glob or list of images; a uint8 RGB array (T, H, W, 3) or tensor (T, 3, H, W); any
+                iterable of frames that `TrackingSession.step` takes; the number of a camera or the
+                address of a stream; or what `rmnet.io.open_frames` returns, which also takes
+                `fps` and floats.
             first_mask: Objects in frame 0: a PNG path, a PIL image, an integer label map (H, W)
                 (0 background, 255 void), {id: bool (H, W)}, or bool (N, H, W) with `object_ids`.
+                A file named like another frame is refused: give it in `masks`.
             object_ids: Ids for the layers of a stack or for a binary mask, or the ids to take from
                 a label map.
-            masks: {frame number: mask} of objects to add or correct at later frames. Without a
-                mask for frame 0, frames before the first mask have no objects.
+            masks: {frame number: mask} of objects to add or correct at later frames.
+            boxes: Boxes of objects without a mask, px of the video: {id: (x0, y0, x1, y1)},
+                half-open, in frame 0; or {frame number: {id: box}}.
+            points: Clicks on objects without a mask, and beside them: {id: [(x, y, inside), ...]}
+                in frame 0, or {frame number: {id: [...]}}; a new object needs a click with
+                `inside` True. They correct an object that is tracked already.
+            prompter: What turns boxes and clicks into masks: a function of the form of
+                `rmnet.prompting.Prompter`; None for the packaged network.
+            overlap: Which object gets pixels that several masks claim: the "first" or "last" one of
+                `{id: mask}` or of the layers; "error" to refuse them.
+            direction: Where masks are carried. "forward": to later frames; an object is missing
+                before its first mask. "backward": to earlier frames; it is missing after its last
+                mask. "both": each object of a frame comes from the nearest of its masks, of
+                equally near ones from the earlier. The last two read the video twice more, so it
+                cannot be a generator, and give the first result when the backward pass is done.
             size: Shorter side of a frame inside the network, in pixels; "native" for the video's
                 own; None for the size the weights were trained at (`config.size`). Frames are
                 never enlarged, and results have the video's size.
@@ -158,6 +197,11 @@ class RMNetSegmenter(LoadedNetwork):
             first_mask,
             object_ids=object_ids,
             masks=masks,
+            boxes=boxes,
+            points=points,
+            prompter=prompter,
+            overlap=overlap,
+            direction=direction,
             size=size,
             memory=memory,
             flow=flow,
@@ -175,6 +219,11 @@ class RMNetSegmenter(LoadedNetwork):
         *,
         object_ids: Sequence[int] | None = None,
         masks: Mapping[int, MaskLike] | None = None,
+        boxes: ByFrame[BoxLike] | None = None,
+        points: ByFrame[PointsLike] | None = None,
+        prompter: Prompter | None = None,
+        overlap: Overlap = "error",
+        direction: Direction = "forward",
         size: Size = None,
         memory: MemoryPolicy = MemoryPolicy(),
         flow: Flow = None,
@@ -194,17 +243,42 @@ class RMNetSegmenter(LoadedNetwork):
         """
         check_on_bad_frame(on_bad_frame)
         source = open_frames(frames)
-        given = masks_by_frame(first_mask, masks, object_ids)
-        session = self.start(
+        check_direction(direction, source)
+        given = annotations_by_frame(
+            source,
+            first_mask,
+            masks,
+            object_ids=object_ids,
+            boxes=boxes,
+            points=points,
+            overlap=overlap,
+        )
+        start = partial(
+            self.start,
             size=size,
             memory=memory,
             flow=flow,
             regional=regional,
-            keep_probabilities=keep_probabilities,
-            first_index=min(given),
+            history=0,
+            prompter=prompter,
         )
-        return segment_frames(session, source, given, on_bad_frame=on_bad_frame, progress=progress)
+        session = start(keep_probabilities=keep_probabilities, first_index=min(given))
+        if direction == "forward":
+            return segment_frames(
+                session, source, given, on_bad_frame=on_bad_frame, progress=progress
+            )
+        return segment_directions(
+            start,
+            source,
+            given,
+            direction=direction,
+            keep_probabilities=keep_probabilities,
+            on_bad_frame=on_bad_frame,
+            progress=progress,
+        )
 
-    def _session(self, state: SessionState) -> TrackingSession:
+    def _session(self, state: SessionState, prompter: Prompter | None) -> TrackingSession:
         executor = make_executor(self._inference, regional=state.options.regional)
-        return TrackingSession(executor, state, lambda: self.fingerprint)
+        return TrackingSession(
+            executor, state, lambda: self.fingerprint, prompter or self._packaged_prompter
+        )

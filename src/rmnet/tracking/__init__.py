@@ -1,6 +1,10 @@
 """State over time: one video, from its frames to its results."""
 
+from rmnet.tracking.annotation import Annotation, parse_annotation
+from rmnet.tracking.annotations import ByFrame, annotations_by_frame
+from rmnet.tracking.directions import check_direction, segment_directions
 from rmnet.tracking.memory import MemoryStats
+from rmnet.tracking.plan import Direction
 from rmnet.tracking.session import TrackingSession
 from rmnet.tracking.session_file import read_session
 from rmnet.tracking.state import SessionState
@@ -9,19 +13,24 @@ from rmnet.tracking.stream import (
     OnBadFrame,
     check_on_bad_frame,
     collect_results,
-    masks_by_frame,
     segment_frames,
 )
 
 __all__ = [
+    "Annotation",
+    "ByFrame",
+    "Direction",
     "MemoryStats",
     "OnBadFrame",
     "SessionState",
     "TrackingSession",
+    "annotations_by_frame",
+    "check_direction",
     "check_on_bad_frame",
     "collect_results",
-    "masks_by_frame",
+    "parse_annotation",
     "read_session",
     "search_boxes",
+    "segment_directions",
     "segment_frames",
 ]

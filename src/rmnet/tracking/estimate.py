@@ -6,7 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rmnet.geometry import resize, soft_aggregate
@@ -123,6 +125,11 @@ class Estimate:
         given_rows = [row + 1 for row in rows]
         probabilities[given_rows] = probabilities[given_rows] * (void > 0) + masks
         return probabilities / probabilities.sum(dim=0)
+
+    def masks(self, size: tuple[int, int]) -> dict[int, NDArray[np.bool_]]:
+        """Return the mask (H, W) of every object, at a size of (H, W) pixels; disjoint."""
+        channel = self.probabilities(size).argmax(dim=0).cpu().numpy()
+        return {i: channel == number for number, i in enumerate(self.object_ids, start=1)}
 
 
 def _aggregated(predicted: Tensor) -> Tensor:

@@ -12,13 +12,14 @@ from torch import Tensor
 from rmnet.options import MemoryPolicy
 from rmnet.runtime import MemoryView
 
+FREE = -1  # the frame of a slot that is to be written next
 FIRST_SLOTS = 4  # initial capacity in frames; doubled when full, up to the policy's bound
 
 
 class Slot(NamedTuple):
     """The frame that a slot holds."""
 
-    frame: int
+    frame: int  # FREE if there is none
     keep: bool  # whether it stays when the next frame is written
     pinned: bool  # whether masks were given on it, so that it goes last
 
@@ -66,7 +67,7 @@ class MemoryBank:
     def stats(self) -> MemoryStats:
         """Return which frames are held, and the size of the storage."""
         return MemoryStats(
-            frames=tuple(sorted(slot.frame for slot in self._slots)),
+            frames=tuple(sorted(slot.frame for slot in self._slots if slot.frame != FREE)),
             pinned_frames=tuple(sorted(slot.frame for slot in self._slots if slot.pinned)),
             num_bytes=0 if self._storage is None else sum(x.nbytes for x in self._storage),
         )
@@ -100,6 +101,32 @@ class MemoryBank:
         if self._storage is None:
             raise ValueError("the memory is empty; write a frame first")
         return MemoryView(*(x[:, : len(self._slots)] for x in self._storage))
+
+    def before(self, frame: int, *, num_objects: int) -> MemoryBank:
+        """Return a copy as it was before `frame` was written, when it had fewer objects.
+
+        Frames dropped since are missing. The frame just before this one is missing, too, unless it
+        stayed, because the slot was to be overwritten by this one.
+
+        Args:
+            frame: Number of a frame that has been written.
+            num_objects: Number of objects then, which are the first of those of today.
+        """
+        # The slot of this frame, or that of the first later one that took it over.
+        place = min((slot.frame for slot in self._slots if slot.frame >= frame), default=FREE)
+        chosen = [
+            (number, slot if slot.frame < frame else Slot(FREE, keep=False, pinned=False))
+            for number, slot in enumerate(self._slots)
+            if slot.frame == place or (slot.frame < frame and slot.keep)
+        ]
+        # The order of slots decides the last bits of the read. At the end, no place is needed.
+        if chosen and chosen[-1][1].frame == FREE:
+            chosen.pop()
+        if not chosen or not num_objects:
+            return MemoryBank(self._policy)
+        numbers, slots = zip(*chosen, strict=True)
+        view = MemoryView(*(_with_slots(x[:num_objects], numbers) for x in self.view()))
+        return MemoryBank.restore(self._policy, slots, view)
 
     def add_objects(self, count: int) -> None:
         """Append `count` objects that are absent from every frame so far."""
@@ -151,6 +178,13 @@ def _with_objects(x: Tensor, count: int) -> Tensor:
     grown = x.new_zeros((count, *x.shape[1:]))
     grown[: len(x)] = x
     return grown
+
+
+def _with_slots(x: Tensor, numbers: Sequence[int]) -> Tensor:
+    """Return the slots of these numbers, ascending; not as a copy if they are the first ones."""
+    if numbers[-1] == len(numbers) - 1:
+        return x[:, : len(numbers)]
+    return x.index_select(1, torch.tensor(numbers, device=x.device))
 
 
 def _least_needed(slots: list[Slot]) -> int:

@@ -6,43 +6,60 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rmnet.config import RMNetConfig
 from rmnet.geometry import mask_boxes
+from rmnet.options import TrackingOptions
 from rmnet.results import FrameSegmentation, Status
-from rmnet.tracking.state import Box, LastFrame
+from rmnet.tracking.last_frame import Box, LastFrame
 
 
-def segment(
-    frame: LastFrame, *, config: RMNetConfig, keep_probabilities: bool
-) -> FrameSegmentation:
+def segment(frame: LastFrame, config: RMNetConfig, options: TrackingOptions) -> FrameSegmentation:
     """Turn what is known of a frame into the result that the user sees."""
     ids, size, small_size = frame.estimate.object_ids, frame.video_size, frame.network_size
     small = frame.estimate.at_network_size
     probabilities = small if size == small_size else frame.estimate.probabilities(size)
-    best, channel = probabilities.max(dim=0)
-    numbers = torch.arange(1, len(ids) + 1, device=channel.device).view(-1, 1, 1)
-    inside = channel == numbers
-    scores = (best * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)
+    labels, scores, boxes = label_pixels(probabilities, ids)
     found = (small[1:] >= config.mask_threshold).sum(dim=(1, 2)) >= config.min_object_pixels
     status: tuple[Status, ...] = tuple("tracked" if one else "lost" for one in found.tolist())
-    boxes = mask_boxes(inside, threshold=1, min_pixels=1, margin=0, lost="empty")
     regions = [
         _enlarge(frame.regions[i], small_size, size) if i in frame.regions else (0, 0, 0, 0)
         for i in ids
     ]
     return FrameSegmentation(
         index=frame.index,
-        labels=np.array((0, *ids), dtype=np.int32)[channel.cpu().numpy()],
+        labels=labels,
         object_ids=ids,
-        scores=scores.cpu().numpy(),
+        scores=scores,
         status=status,
-        boxes=boxes.cpu().numpy(),
+        boxes=boxes,
         regions=np.array(regions, dtype=np.int32).reshape(-1, 4),
-        probabilities=_for_the_caller(probabilities) if keep_probabilities else None,
+        probabilities=_for_the_caller(probabilities) if options.keep_probabilities else None,
         seconds=frame.seconds,
     )
+
+
+def label_pixels(
+    probabilities: Tensor, ids: tuple[int, ...]
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
+    """Give each pixel to what is most probable there.
+
+    Args:
+        probabilities: (N+1, H, W) float32, background first.
+        ids: The user's ids of the N objects.
+
+    Returns:
+        `labels`, `scores` and `boxes` of a `FrameSegmentation`.
+    """
+    best, channel = probabilities.max(dim=0)
+    numbers = torch.arange(1, len(ids) + 1, device=channel.device).view(-1, 1, 1)
+    inside = channel == numbers
+    scores = (best * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)
+    boxes = mask_boxes(inside, threshold=1, min_pixels=1, margin=0, lost="empty")
+    labels = np.array((0, *ids), dtype=np.int32)[channel.cpu().numpy()]
+    return labels, scores.cpu().numpy(), boxes.cpu().numpy()
 
 
 def blank(

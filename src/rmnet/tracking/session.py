@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
-from rmnet.errors import FrameError, MaskError, SessionError, UnknownObjectError, shown
-from rmnet.io import MaskLike, ObjectMasks, as_frame, parse_mask
+from rmnet.errors import SessionError, UnknownObjectError, shown
+from rmnet.io import FrameLike, MaskLike, Overlap, as_frame
 from rmnet.options import TrackingOptions
+from rmnet.prompting import BoxLike, PointsLike, Prompter
 from rmnet.results import FrameSegmentation
 from rmnet.runtime import Executor
-from rmnet.tracking.estimate import Estimate
+from rmnet.tracking.annotation import (
+    Annotation,
+    annotate,
+    of_new_objects,
+    parse_annotation,
+    required,
+)
 from rmnet.tracking.full_memory import explains_full_memory
+from rmnet.tracking.last_frame import LastFrame
 from rmnet.tracking.memory import MemoryStats
+from rmnet.tracking.rewind import rewound
 from rmnet.tracking.segmentation import blank, segment
 from rmnet.tracking.session_file import write_session
-from rmnet.tracking.state import LastFrame, SessionState
-from rmnet.tracking.step import propagate, to_network_size
+from rmnet.tracking.state import SessionState
+from rmnet.tracking.step import checked_size, next_frame
 from rmnet.weights import Fingerprint
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL.Image import Image
 
 
 class TrackingSession:
@@ -41,10 +44,15 @@ class TrackingSession:
     """
 
     def __init__(
-        self, executor: Executor, state: SessionState, fingerprint: Callable[[], Fingerprint]
+        self,
+        executor: Executor,
+        state: SessionState,
+        fingerprint: Callable[[], Fingerprint],
+        prompter: Prompter,
     ) -> None:
         self._executor = executor
         self._state = state
+        self._prompter = prompter
         self._fingerprint = fingerprint  # called when saving: hashing weights takes time
 
     @property
@@ -66,83 +74,71 @@ class TrackingSession:
         """Return what is in memory now; the last frame joins when the next one arrives."""
         return self._state.bank.stats()
 
-    def save(self, path: str | Path) -> Path:
-        """Write the session to a file from which `RMNetSegmenter.load_session` resumes it.
+    def save(self, path: str | Path, *, history: bool = True) -> Path:
+        """Write the session to a file from which `load_session` resumes it, and return the path.
 
         A resumed session gives the same results as this one, byte for byte on the same machine,
         also in another process. This session is unchanged.
 
         Args:
             path: File to write; it appears whole or not at all. It holds the memory
-                (`memory_stats().num_bytes`) and the last frame, not the weights.
-
-        Returns:
-            The file.
+                (`memory_stats().num_bytes`), the last frame and the history, not the weights.
+            history: Whether the resumed session can `rewind` to frames of today; False for a
+                smaller file.
 
         Raises:
             OutputError: the file cannot be written.
         """
         path = Path(path).expanduser()
-        write_session(path, self._state, self._fingerprint(), self._executor.dtype)
+        state = self._state if history else self._state.without_history()
+        write_session(path, state, self._fingerprint(), self._executor.dtype)
         return path
 
     @explains_full_memory
     @torch.inference_mode()
     def step(
         self,
-        frame: NDArray[np.uint8] | torch.Tensor | Image,
-        mask: MaskLike | None = None,
+        frame: FrameLike,
+        mask: MaskLike | Annotation | None = None,
         *,
         object_ids: Sequence[int] | None = None,
+        boxes: Mapping[int, BoxLike] | None = None,
+        points: Mapping[int, PointsLike] | None = None,
+        overlap: Overlap = "error",
         seconds: float | None = None,
     ) -> FrameSegmentation:
         """Segment the next frame.
 
         Args:
-            frame: uint8 RGB array (H, W, 3), PIL image, or uint8 tensor (3, H, W). All frames of
-                a video have one size.
-            mask: Objects to add or correct on this frame; see `correct`. Required for the first
-                frame.
+            frame: uint8 RGB array (H, W, 3), uint8 tensor (3, H, W), PIL image, PyAV frame, or an
+                image file: its path, its bytes, or a binary file object. Files are turned by their
+                EXIF orientation. All frames of a video have one size.
+            mask: Objects to add or correct on this frame; see `correct`. The first frame needs a
+                mask, a box or a click.
             object_ids: Ids for the layers of a stack (N, H, W), or the ids to take from a label
                 map.
+            boxes: {id: (x0, y0, x1, y1)} px, half-open, of objects without a mask.
+            points: {id: [(x, y, inside), ...]} px, clicks on and beside objects without a mask.
+            overlap: Which object gets pixels that several masks claim: the "first" or the "last"
+                one; "error" to refuse them.
             seconds: Time of the frame, passed on to the result.
 
         Raises:
             FrameError: the frame is not accepted, or differs in size from those before.
+            VideoError: the frame is an image file that cannot be read.
             MaskError: the mask is not accepted.
-            SessionError: no mask has been given yet.
+            SessionError: nothing has been given to track yet.
             DeviceMemoryError: memory ran out; the message says what helps.
         """
-        index, last = self._state.next_index, self._state.last
-        pixels = as_frame(frame, index=index)
-        video_size = (pixels.shape[0], pixels.shape[1])
-        if last is not None and video_size != last.video_size:
-            raise FrameError(
-                f"frame {index} is {video_size} (height, width) after frames of "
-                f"{last.video_size}; accepted: one size a video. Resize the frame, or start() "
-                "another session"
-            )
-        if mask is None and object_ids is not None:
-            raise MaskError("object_ids came without a mask; accepted: step(frame, mask, ...)")
-        given = None if mask is None else self._parse_mask(mask, video_size, object_ids)
-        if last is None and given is None:
-            raise SessionError(
-                "there is nothing to track yet; accepted for the first frame: step(frame, mask), "
-                "with a label map (H, W), a PNG path or {id: bool (H, W)} as the mask"
-            )
-        small = to_network_size(pixels, self.options.shorter_side, self._executor.device)
-        estimate = Estimate.empty((small.shape[1], small.shape[2]), small.device)
-        regions = {}
-        if last is not None and self.objects:
-            predicted, boxes = propagate(
-                self._executor, self._state.bank, last, small, flow=self.options.flow
-            )
-            # Contiguous, as it comes from a file: the memory layout may decide a last bit.
-            estimate = Estimate(self.objects, predicted.contiguous())
-            regions = dict(zip(self.objects, boxes.tolist(), strict=True))
-        if given is not None:
-            estimate = estimate.give(given)
-        return self._settle(LastFrame(index, small, video_size, estimate, regions, seconds))
+        pixels = as_frame(frame, index=self._state.next_index)
+        size = checked_size(pixels, self._state)
+        annotation = parse_annotation(mask, object_ids, boxes, points, overlap, size=size)
+        if annotation is not None or self._state.last is None:
+            annotation = required(annotation).fitted(size, self.objects)
+        found = next_frame(self._executor, self._state, pixels, seconds)
+        if annotation is not None:
+            found = annotate(found, annotation, pixels, self._prompter)
+        return self._settle(found)
 
     def skip(
         self, reason: str = "it was skipped", *, seconds: float | None = None
@@ -177,52 +173,64 @@ class TrackingSession:
     @explains_full_memory
     @torch.inference_mode()
     def correct(
-        self, mask: MaskLike, *, object_ids: Sequence[int] | None = None
+        self,
+        mask: MaskLike | Annotation | None = None,
+        *,
+        object_ids: Sequence[int] | None = None,
+        boxes: Mapping[int, BoxLike] | None = None,
+        points: Mapping[int, PointsLike] | None = None,
+        overlap: Overlap = "error",
     ) -> FrameSegmentation:
         """Replace what is known of objects in the frame just returned; new ids are added.
 
         An object in the mask gets exactly its pixels; no pixels mean that it is not in this frame.
         Void pixels (255) keep what was known, and so do objects that the mask does not name, where
-        it does not take their pixels.
+        it does not take their pixels. Clicks mend the object's present mask. Clicks and boxes look
+        at the frame as the network sees it, not larger than `options.size`.
 
         Args:
             mask: Label map (H, W), PNG, {id: bool (H, W)}, or bool (N, H, W) with `object_ids`.
                 A binary mask stands for object 1, if that is tracked.
-            object_ids: Ids for the layers of a stack or for a binary mask, or the ids to take from
-                a label map.
+            object_ids: See `step`, as for the next three.
+            boxes: Boxes of objects.
+            points: Clicks on and beside objects.
+            overlap: Which object gets pixels that several masks claim.
 
         Returns:
             The corrected result of the frame.
 
         Raises:
-            MaskError: the mask is not accepted.
+            MaskError: the mask, a box or a click is not accepted, or nothing was given.
             SessionError: there is no frame yet.
         """
         last = self._require_frame("correct")
-        given = self._parse_mask(mask, last.video_size, object_ids)
-        return self._settle(replace(last, estimate=last.estimate.give(given)))
+        size = last.video_size
+        annotation = parse_annotation(mask, object_ids, boxes, points, overlap, size=size)
+        return self._annotate(last, required(annotation))
 
     @explains_full_memory
+    @torch.inference_mode()
     def add_objects(
-        self, mask: MaskLike, *, object_ids: Sequence[int] | None = None
+        self,
+        mask: MaskLike | Annotation | None = None,
+        *,
+        object_ids: Sequence[int] | None = None,
+        boxes: Mapping[int, BoxLike] | None = None,
+        points: Mapping[int, PointsLike] | None = None,
+        overlap: Overlap = "error",
     ) -> FrameSegmentation:
         """Track more objects from the frame just returned on.
 
         Like `correct`, but for new ids only.
 
         Raises:
-            MaskError: the mask is not accepted.
+            MaskError: the mask, a box or a click is not accepted, or nothing was given.
             SessionError: there is no frame yet, or one of the objects is already tracked.
         """
         last = self._require_frame("add_objects")
-        given = parse_mask(mask, size=last.video_size, object_ids=object_ids)
-        known = sorted(set(given.object_ids) & set(self.objects))
-        if known:
-            raise SessionError(
-                f"objects {known} are already tracked; accepted: new ids. Write correct(mask) to "
-                "change an object"
-            )
-        return self.correct(replace(given, is_binary=False))
+        size = last.video_size
+        annotation = parse_annotation(mask, object_ids, boxes, points, overlap, size=size)
+        return self._annotate(last, of_new_objects(required(annotation), self.objects))
 
     @explains_full_memory
     @torch.inference_mode()
@@ -242,44 +250,48 @@ class TrackingSession:
             )
         return self._settle(replace(last, estimate=last.estimate.remove(listed)))
 
-    def _settle(self, frame: LastFrame) -> FrameSegmentation:
-        """Make `frame` the last one, and its objects those of the memory."""
-        result = segment(
-            frame,
-            config=self._executor.config,
-            keep_probabilities=self.options.keep_probabilities,
-        )
-        ids = frame.estimate.object_ids
-        stay = [row for row, i in enumerate(self.objects) if i in ids]
-        if len(stay) < len(self.objects):
-            self._state.bank.keep_objects(stay)
-        self._state.bank.add_objects(len(ids) - len(stay))
-        # A correction is of a frame that has been counted, perhaps with skipped ones after it.
-        next_index = max(self._state.next_index, frame.index + 1)
-        self._state = replace(self._state, next_index=next_index, last=frame)
+    @explains_full_memory
+    @torch.inference_mode()
+    def rewind(self, frame_index: int) -> FrameSegmentation:
+        """Go back to a frame of the past, to correct it and to go on from there.
+
+        All that came after it is forgotten; `step` takes the frame after it next. Frames stepped
+        again without a change have the same results, byte for byte, unless the memory was full and
+        has dropped a frame since (`MemoryPolicy.max_frames`). Objects removed since stay removed,
+        as if they had never existed.
+
+        Args:
+            frame_index: Number of the last frame, or of one of the `history` frames before it.
+
+        Returns:
+            The result of that frame, corrections of that time included.
+
+        Raises:
+            SessionError: the frame was skipped, is no longer kept, or is still to come.
+            ConfigError: `frame_index` is not an integer of at least 0.
+        """
+        last = self._require_frame("rewind")
+        state = rewound(self._state, last, frame_index, self._executor.device)
+        result = segment(state.last or last, self._executor.config, self.options)
+        self._state = state
         return result
 
-    def _parse_mask(
-        self, mask: MaskLike, size: tuple[int, int], object_ids: Sequence[int] | None
-    ) -> ObjectMasks:
-        """Parse a mask for a frame of this video; what is accepted depends on what is tracked."""
-        given = parse_mask(mask, size=size, object_ids=object_ids, allow_empty=True)
-        if given.is_binary and self.objects and 1 not in self.objects:
-            raise MaskError(
-                f"the mask is binary, which stands for object 1, but the tracked objects are "
-                f"{list(self.objects)}; accepted: a mask with ids. Write "
-                f"{{{self.objects[0]}: mask}} to correct an object, or object_ids=[...] for a new "
-                "one"
-            )
-        has_pixels = given.masks.any(dim=2).any(dim=1).tolist()
-        pairs = zip(given.object_ids, has_pixels, strict=True)
-        empty = [i for i, found in pairs if not found and i not in self.objects]
-        if empty:
-            raise MaskError(
-                f"objects {empty} have no pixels and are not tracked yet; accepted: at least one "
-                "pixel for a new object. Leave them out"
-            )
-        return given
+    def _settle(self, frame: LastFrame) -> FrameSegmentation:
+        """Make `frame` the last one, and its objects those of the memory."""
+        result = segment(frame, self._executor.config, self.options)
+        history = self._state.history_for(frame)
+        if history.failure and not self._state.history.failure:
+            # Before the warning, which may be an error: then the call can be repeated.
+            self._state = replace(self._state, history=history)
+            history.warn()
+        self._state = self._state.with_last(frame, history)
+        return result
+
+    def _annotate(self, frame: LastFrame, annotation: Annotation) -> FrameSegmentation:
+        """Change what is known of the last frame."""
+        annotation = annotation.fitted(frame.video_size, self.objects)
+        pixels = frame.pixels.permute(1, 2, 0).cpu().numpy()
+        return self._settle(annotate(frame, annotation, pixels, self._prompter))
 
     def _require_frame(self, call: str) -> LastFrame:
         if self._state.last is None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rmnet.config import MAX_PIXELS, STRIDE, LostRegion, RMNetConfig
-from rmnet.errors import ConfigError
+from rmnet.errors import ConfigError, FrameError
 from rmnet.geometry import (
     Padding,
     backward_warp,
@@ -23,8 +23,10 @@ from rmnet.geometry import (
 )
 from rmnet.options import Flow, FlowFunction
 from rmnet.runtime import Executor
+from rmnet.tracking.estimate import Estimate
+from rmnet.tracking.last_frame import LastFrame
 from rmnet.tracking.memory import MemoryBank
-from rmnet.tracking.state import LastFrame
+from rmnet.tracking.state import SessionState
 
 
 def to_network_size(
@@ -37,6 +39,36 @@ def to_network_size(
     if size == frame.shape[:2]:
         return planes.contiguous()
     return resize(planes[None].float(), size)[0].round().clamp(0, 255).to(torch.uint8)
+
+
+def checked_size(frame: NDArray[np.uint8], state: SessionState) -> tuple[int, int]:
+    """Return height and width of the next frame, or raise a FrameError if they change."""
+    size = frame.shape[0], frame.shape[1]
+    if state.last is not None and size != state.last.video_size:
+        raise FrameError(
+            f"frame {state.next_index} is {size} (height, width) after frames of "
+            f"{state.last.video_size}; accepted: one size a video. Resize the frame, or start() "
+            "another session"
+        )
+    return size
+
+
+def next_frame(
+    executor: Executor, state: SessionState, pixels: NDArray[np.uint8], seconds: float | None
+) -> LastFrame:
+    """Return what the network finds in the next frame (H, W, 3); only the bank is changed."""
+    small = to_network_size(pixels, state.options.shorter_side, executor.device)
+    estimate = Estimate.empty((small.shape[1], small.shape[2]), small.device)
+    regions = {}
+    if state.last is not None and state.object_ids:
+        predicted, searched = propagate(
+            executor, state.bank, state.last, small, flow=state.options.flow
+        )
+        # Contiguous, as it comes from a file: the memory layout may decide a last bit.
+        estimate = Estimate(state.object_ids, predicted.contiguous())
+        regions = dict(zip(state.object_ids, searched.tolist(), strict=True))
+    size = pixels.shape[0], pixels.shape[1]
+    return LastFrame(state.next_index, small, size, estimate, regions, seconds)
 
 
 def propagate(

@@ -3,54 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
-from numbers import Integral
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmnet.errors import ConfigError, FrameError, MaskError, VideoError, shown
-from rmnet.io import AttemptedFrames, FrameSource, MaskLike, ObjectMasks, parse_mask
+from rmnet.errors import ConfigError, FrameError, VideoError, shown
+from rmnet.io import AttemptedFrames, FrameSource
 from rmnet.results import FrameSegmentation, VideoSegmentation
+from rmnet.tracking.annotation import Annotation
 from rmnet.tracking.segmentation import blank
 from rmnet.tracking.session import TrackingSession
 
 OnBadFrame = Literal["stop", "skip"]
-
-
-def masks_by_frame(
-    first_mask: MaskLike | None,
-    masks: Mapping[int, MaskLike] | None,
-    object_ids: Sequence[int] | None,
-) -> dict[int, ObjectMasks]:
-    """Parse all masks of a video by frame number, before a bad one could cost any tracking."""
-    if masks is not None and not isinstance(masks, Mapping):
-        raise ConfigError(
-            f"masks is a {type(masks).__name__}; accepted: {{frame number: mask}}. "
-            "Write first_mask=... for a mask of frame 0"
-        )
-    bad = [i for i in masks or () if isinstance(i, bool) or not isinstance(i, Integral) or i < 0]
-    if bad:
-        raise ConfigError(f"masks has the frame numbers {shown(bad)}; accepted: integers from 0")
-    given = {int(i): parse_mask(mask, allow_empty=True) for i, mask in (masks or {}).items()}
-    if first_mask is not None:
-        if 0 in given:
-            raise ConfigError("frame 0 has two masks; write first_mask=... or masks={0: ...}")
-        given[0] = parse_mask(first_mask, object_ids=object_ids)
-    elif object_ids is not None:
-        raise ConfigError("object_ids came without first_mask; write masks={0: {id: mask, ...}}")
-    sizes = {i: masks.size for i, masks in sorted(given.items())}
-    if len(set(sizes.values())) > 1:
-        raise MaskError(f"masks by frame have the sizes {sizes}; accepted: the video's own")
-    if not given:
-        raise MaskError(
-            "there is nothing to track: no mask was given. Write track(frames, first_mask), with "
-            "a label map (H, W), a PNG path or {id: bool (H, W)} as the mask"
-        )
-    return given
 
 
 def check_on_bad_frame(on_bad_frame: object) -> None:
@@ -79,7 +47,7 @@ def collect_results(
 def segment_frames(
     session: TrackingSession,
     source: FrameSource,
-    given: Mapping[int, ObjectMasks],
+    given: Mapping[int, Annotation],
     *,
     on_bad_frame: OnBadFrame = "stop",
     progress: bool = False,
@@ -96,47 +64,62 @@ def segment_frames(
         for index, (frame, seconds) in enumerate(frames):
             if last is not None and index <= last:
                 continue
-            error = frame if isinstance(frame, VideoError) else None
-            pixels = None if isinstance(frame, VideoError) else frame
-            if error is not None and (on_bad_frame == "stop" or index in given):
-                raise error
+            is_bad = isinstance(frame, VideoError)
+            if is_bad and (on_bad_frame == "stop" or index in given):
+                raise frame
             if index < first:
                 result = _before_the_first_mask(
-                    session, pixels, given[first].size, index=index, seconds=seconds, error=error
+                    session, frame, given[first].size, index=index, seconds=seconds
                 )
-            elif pixels is None:
-                result = session.skip(str(error), seconds=seconds)
+            elif is_bad:
+                result = session.skip(str(frame), seconds=seconds)
             else:
-                result = session.step(pixels, given.get(index), seconds=seconds)
-            yield replace(result, frame=pixels)
-    late = sorted(i for i in given if i > index)
-    if late:  # an error would throw away what was tracked
+                result = session.step(frame, given.get(index), seconds=seconds)
+            yield replace(result, frame=None if is_bad else frame)
+    warn_of_late_masks(given, index + 1)
+
+
+def warn_of_late_masks(given: Iterable[int], num_frames: int) -> None:
+    """Warn of masks and prompts after the last frame; an error would throw away what was tracked."""
+    late = sorted(i for i in given if i >= num_frames)
+    if late:
         warnings.warn(
-            f"masks were given for frames {late}, but the video has {index + 1} frames",
-            stacklevel=2,
+            f"masks or prompts were given for frames {late}, but the video has {num_frames} frames",
+            stacklevel=3,
+        )
+
+
+def check_frame_size(pixels: NDArray[np.uint8], size: tuple[int, int], index: int) -> None:
+    """Raise a FrameError unless a frame has the size (H, W) of the masks."""
+    if pixels.shape[:2] != size:
+        raise FrameError(
+            f"frame {index} is {pixels.shape[:2]} (height, width), the masks are {size}; "
+            "accepted: one size a video"
         )
 
 
 def _before_the_first_mask(
     session: TrackingSession,
-    pixels: NDArray[np.uint8] | None,
-    size: tuple[int, int],
+    frame: NDArray[np.uint8] | VideoError,
+    size: tuple[int, int] | None,
     *,
     index: int,
     seconds: float | None,
-    error: VideoError | None,
 ) -> FrameSegmentation:
-    if pixels is not None and pixels.shape[:2] != size:
-        raise FrameError(
-            f"frame {index} is {pixels.shape[:2]} (height, width), the masks are {size}; "
-            "accepted: one size a video"
-        )
+    skipped = None
+    if isinstance(frame, VideoError):
+        if size is None:  # only boxes or clicks are given, and they do not tell the size
+            raise frame
+        skipped = str(frame)
+    else:
+        size = size or (frame.shape[0], frame.shape[1])
+        check_frame_size(frame, size, index)
     return blank(
         size,
         index=index,
         seconds=seconds,
         keep_probabilities=session.options.keep_probabilities,
-        skipped=None if error is None else str(error),
+        skipped=skipped,
     )
 
 
