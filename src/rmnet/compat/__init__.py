@@ -1,0 +1,3 @@
+"""Drop-ins for other libraries: their calls and shapes, on sessions of rmnet."""
+
+__all__ = []
