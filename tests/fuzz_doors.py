@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import isgenerator
 from pathlib import Path
+from unittest.mock import patch
 
 import fuzz_files
 import fuzz_resume
@@ -109,6 +110,13 @@ def alarm(seconds: int) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
+@contextmanager
+def temporary_files_in(folder: str) -> Iterator[None]:
+    """Let temporary files, which may be written, lie in a folder."""
+    with patch.dict(os.environ, TMPDIR=folder), patch.object(tempfile, "tempdir", folder):
+        yield
+
+
 def attempt(call, outcomes: Counter[str]) -> object:
     """Make a call, count its outcome, and return its result, or None after a library error."""
     try:
@@ -138,10 +146,12 @@ def run_case(door, chance: random.Random, outcomes: Counter[str]) -> None:
         warnings.simplefilter("ignore")
         top = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         watch.folder, watch.seen = os.path.realpath(name), []
+        folder, temporary = Path(name, "door"), Path(name, "temporary")
+        folder.mkdir(), temporary.mkdir()
         try:
-            with alarm(SECONDS):
+            with alarm(SECONDS), temporary_files_in(str(temporary)):
                 counted: Counter[str] = Counter()
-                result = attempt(lambda: door(chance, Path(name)), counted)
+                result = attempt(lambda: door(chance, folder), counted)
                 while isgenerator(result):  # it yields further calls, each of which may fail
                     counted.clear()
                     call = attempt(lambda made=result: next(made, None), counted)

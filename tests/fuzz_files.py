@@ -147,9 +147,12 @@ def door_mask_file(random, folder):
 def door_frame_file(random, folder):
     """A folder with one image."""
     path = image_file(random, folder)
-    (frame,) = open_frames(random.choice((path, folder, [path], str(folder / "*"))))
-    assert frame.dtype == np.uint8
-    assert frame.shape[2] == 3
+    content = path.read_bytes()
+    for frame in open_frames(
+        random.choice((path, folder, [path], str(folder / "*"), content, io.BytesIO(content)))
+    ):
+        assert frame.dtype == np.uint8
+        assert frame.shape[2] == 3
 
 
 @functools.cache

@@ -99,8 +99,9 @@ def checkpoint_seed():
 def checkpoint(folder, mask):
     """Make a checkpoint as the command does, except that the frames are not files."""
     args = Namespace(
-        video=mask, mask=(0, mask), more_masks=[], object_ids=None, output=folder, overlay=None,
+        video=mask, masks=[(0, mask)], fps=None, object_ids=None, output=folder, overlay=None,
         rle=None, checkpoint=0, size=None, every=5, max_frames=40, flow="tiny", regional=False,
+        box=[], point=[], direction="forward",
     )  # fmt: skip
     return Checkpoint(args, open_frames(tiny.clip(NUM_FRAMES)[0]), segmenter())
 

@@ -108,11 +108,19 @@ def picture(random, size):
 
 def mask(random):
     """Return anything that a caller might pass as a mask."""
-    kind = random.randrange(8)
+    kind = random.randrange(10)
     if kind < 3:
         return array(random, shape(random, of=SIZE))
     if kind == 3:
         return tensor(random, shape(random, of=SIZE))
+    if kind == 8:
+        text = "".join(chr(random.randrange(44, 116)) for _ in range(random.randrange(9)))
+        runs = [random.choice((0, 1, SIZE[0] * SIZE[1], *ODD[:6])) for _ in range(3)]
+        counts = random.choice((text, text.encode(), runs, *ODD))
+        return {"size": random.choice((SIZE, list(SIZE), (2**31, 2**31), *ODD)), "counts": counts}
+    if kind == 9:
+        corners = [random.choice((0, 5, 30.5, 1e300, math.nan, 2**70, -9)) for _ in range(8)]
+        return random.choice(([corners], [corners[:6], corners], {3: [corners]}, [[]]))
     if kind == 4:
         return picture(random, SIZE[::-1] if random.random() < 0.7 else (1, 3))
     if kind == 5:
@@ -227,6 +235,73 @@ def door_track(random, folder):
     assert len(results) > 0
 
 
+def prompts(random, good):
+    """Return anything that a caller might pass as boxes or points; often `good` ones with a flaw."""
+    kind = random.randrange(6)
+    if kind == 0:
+        return random.choice(ODD)
+    numbers = (
+        0,
+        5,
+        20,
+        30.5,
+        -1,
+        63,
+        64,
+        0.5,
+        1e300,
+        math.nan,
+        math.inf,
+        True,
+        2**70,
+        10**5000,
+        "7",
+        None,
+    )
+    flawed = [random.choice(numbers) for _ in range(random.choice((0, 1, 2, 3, 4, 4, 5)))]
+    wrong = random.choice((
+        flawed,
+        [flawed, flawed],
+        np.array([9, 9, 30, 30], random.choice(("u1", "f2", "f8", "M8[s]", "c8"))),
+        array(random, shape(random)),
+        tensor(random, shape(random)),
+        random.choice(ODD),
+    ))  # fmt: skip
+    keys = (1, 1, 2, 7, 255, np.int64(3), *ODD[:12], "1", (1,))
+    given = {random.choice(keys): random.choice((good, good, wrong)) for _ in range(2)}
+    return {random.choice((0, 1, 5, *ODD[:9])): given} if kind == 1 else given
+
+
+def door_prompts(random, folder):
+    """Boxes and clicks of a session and of a video, with a prompter that may return anything."""
+    del folder
+    mask_found = np.zeros(SIZE, bool)
+    mask_found[8:30, 8:30] = True
+    answer = random.choice((None, None, array(random, shape(random, of=SIZE)), random.choice(ODD)))
+
+    def prompter(frame, boxes, points, masks):
+        del masks
+        found = mask_found[: frame.shape[0], : frame.shape[1]] if answer is None else answer
+        return dict.fromkeys({*boxes, *points}, found)
+
+    def some():
+        boxes = prompts(random, (8, 8, 30, 30)) if random.random() < 0.7 else None
+        points = prompts(random, [(12, 12, True), (40, 40, False)])
+        return {"boxes": boxes, "points": points if random.random() < 0.7 else None}
+
+    good = np.full((*SIZE, 3), 90, np.uint8)
+    direction = random.choice(("forward", "backward", "both"))
+    yield lambda: segmenter().track([good] * 3, **some(), prompter=prompter, direction=direction)
+    session = segmenter().start(prompter=prompter)
+    yield lambda: session.step(good, **some())
+    yield lambda: session.step(good, boxes={1: (8, 8, 30, 30)})
+    yield random.choice((
+        lambda: session.correct(**some()),
+        lambda: session.add_objects(**some()),
+        lambda: session.step(good, **some()),
+    ))  # fmt: skip
+
+
 def door_draw(random, folder):
     """Overlays."""
     del folder
@@ -250,4 +325,4 @@ def door_config(random, folder):
     assert RMNetConfig.from_json(config.to_json()) == config
 
 
-DOORS = (door_mask, door_session, door_track, door_draw, door_config)
+DOORS = (door_mask, door_session, door_track, door_prompts, door_draw, door_config)

@@ -172,6 +172,20 @@ def test_track_may_begin_at_a_later_frame(track, tmp_path):
     assert set(np.unique(masks["shot_11"])) == set(IDS)
 
 
+@pytest.mark.parametrize("direction", ["backward", "both"])
+def test_track_carries_masks_in_either_direction(track, place, tmp_path, direction):
+    options = ("--direction", direction, "--checkpoint", "0", "--overlay", tmp_path / "o.mp4")
+    code, output, error = track("clip.mp4", "3:first.png", *options)
+    assert (code, error) == (0, "")
+    assert "6 frames, 3 objects (1, 3, 7)" in output
+    segmenter = rmnet.RMNetSegmenter.from_pretrained(place / "weights", device="cpu")
+    masks = {3: place / "first.png"}
+    expected = segmenter.track(place / "clip.mp4", masks=masks, direction=direction)
+    found = list(masks_in(tmp_path / "masks").values())
+    np.testing.assert_array_equal(found, expected.labels)
+    assert len(list(open_frames(tmp_path / "o.mp4"))) == NUM_FRAMES
+
+
 def test_track_follows_only_the_ids_it_is_told(track, tmp_path):
     code, output, _ = track("frames", "first.png", "--object-ids", "3,7")
     masks = masks_in(tmp_path / "masks")
@@ -259,12 +273,12 @@ def save_image(path, array):
         ("frames", "nowhere.png", ["nowhere.png"]),
         ("frames", "colours.png", ["colours.png", "mode RGB"]),
         ("frames", "other_size.png", ["24 px high", "48 by 80"]),
-        ("frames", "empty.png", ["no object pixel"]),
+        ("frames", "empty.png", ["empty.png", "no object pixel"]),
     ],
 )
 def test_track_tells_a_mistake_in_one_line(track, place, tmp_path, video, mask, words):
     (place / "first.txt").write_text("no video")
-    save_image(place / "colours.png", np.zeros((*SIZE, 3), np.uint8))
+    save_image(place / "colours.png", np.full((*SIZE, 3), (200, 90, 0), np.uint8))
     save_image(place / "other_size.png", np.eye(24, dtype=np.uint8))
     save_image(place / "empty.png", np.zeros(SIZE, np.uint8))
     assert_one_line_error(track(video, mask), *words)
@@ -342,7 +356,7 @@ def test_track_keeps_what_was_tracked_before_ctrl_c(track, tmp_path, monkeypatch
 def test_track_warns_in_one_line_of_masks_after_the_end(track):
     code, _, error = track("frames", "first.png", "--mask", "99:late.png")
     assert code == 0
-    assert error.startswith("rmnet: warning: masks were given for frames [99]")
+    assert error.startswith("rmnet: warning: masks or prompts were given for frames [99]")
     assert error.count("\n") == 1
 
 
@@ -592,7 +606,7 @@ except SystemExit:
     assert (result.returncode, result.stderr) == (0, "")
 
 
-@pytest.mark.filterwarnings("ignore:masks were given")
+@pytest.mark.filterwarnings("ignore:masks or prompts were given")
 def test_track_without_any_frame_to_track_is_an_error(track):
     code, _, error = track("frames", "99:first.png")
     assert code == 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import io
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -38,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     The codes are those of `_EXAMPLES`, and 141 if nobody reads the output any more. argparse exits
     by itself (SystemExit) after --help and --version, and on wrong usage.
     """
+    _escape_what_cannot_be_printed()
     parser = _build_parser()
     args = parser.parse_args(argv)
     if args.run is None:
@@ -61,6 +64,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"rmnet: error: {_one_line(error)}", file=sys.stderr)
             return 1
     return code
+
+
+def _escape_what_cannot_be_printed() -> None:
+    """Let no name of a file or clip make a print fail, which would lose finished work.
+
+    Terminals may lack its letters, and names that are not UTF-8 have no letters at all.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None in a program without a console
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -92,8 +105,19 @@ def _build_parser() -> argparse.ArgumentParser:
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, RMNetError | OSError) and text:
-        return text
+        return _as_typed(text)
     return f"{type(error).__name__}: {text}. Run it again with --debug for the traceback"
+
+
+def _as_typed(text: str) -> str:
+    """Spell the argument `object_ids`, which the library names, as the option that it is here."""
+
+    def option(found: re.Match[str]) -> str:
+        ids = found["ids"]
+        return "--object-ids" if ids is None else f"--object-ids {ids.replace(' ', '')}"
+
+    # Neither before nor after a slash, where it is part of a path.
+    return re.sub(r"(?<![\w/])object_ids([= ]\[(?P<ids>[^]]*)\])?(?![\w/])", option, text)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,28 +21,33 @@ from rmnet.cli.arguments import (
     load_segmenter,
     memory_policy,
 )
+from rmnet.cli.track_input import add_objects, read_annotations, video_or_camera
 from rmnet.errors import ConfigError, VideoError
 
 if TYPE_CHECKING:
-    from rmnet.io import FrameSource, ObjectMasks
+    from rmnet.io import FrameSource
     from rmnet.results import FrameSegmentation
 
 _DESCRIPTION = """\
-Follow objects through a video, given their masks in the first frame. Each mask is written as soon
-as it is found, in constant memory, so a video may have any length, and Ctrl-C keeps the masks so
-far. However a run was stopped, the same command resumes it and gives the masks of an unbroken run.
+Follow objects through a video, given as a mask, boxes or clicks in a frame. Each mask is written
+as soon as it is found, in constant memory, so a video may have any length, and Ctrl-C keeps the
+masks so far. However a run was stopped, the same command resumes it and gives the masks of an
+unbroken run.
 
 VIDEO is a video file (needs pip install 'rmnet[video]'), a folder of images in natural order
-(2.jpg before 10.jpg), or a quoted glob of images.
+(2.jpg before 10.jpg), a quoted glob of images, the number of a camera (0), or the URL of a stream.
+Cameras and streams run until Ctrl-C, and cannot be resumed.
 
 MASK is an image of ids: 0 background; 1, 2, ... objects; 255 unknown. It is a palette PNG, as in
-DAVIS, or a grey image. An image of 0 and 255 alone is one object, number 1.
+DAVIS, or a grey image. White on black is one object, number 1.
 """
 _EXAMPLES = """\
   rmnet track dog.mp4 dog.png -o masks
+  rmnet track dog.mp4 --box 1:40,30,200,180 -o masks        a box or clicks instead of a mask
   rmnet track frames/ first.png -o masks --overlay overlay.mp4
   rmnet track 'frames/*.jpg' first.png -o masks --object-ids 1,3 --rle masks.json
   rmnet track street.mp4 0:car.png --mask 57:bike.png -o masks      a bike appears at frame 57
+  rmnet track dog.mp4 57:dog.png --direction both -o masks      the mask is of a frame in the middle
   rmnet track long.mp4 first.png -o masks --size 240 --max-frames 10    faster, less memory
 """
 
@@ -50,21 +56,19 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
     """Add the subcommand."""
     summary = "follow objects through a video"
     parser = add_command(subparsers, "track", common, summary, _DESCRIPTION, _EXAMPLES)
-    parser.add_argument("video", metavar="VIDEO", help="video file, folder of images, or glob")
-    mask_help = "ids in the first frame; FRAME:PATH for another frame, counted from 0"
-    parser.add_argument("mask", metavar="MASK", type=_frame_and_path, help=mask_help)
     parser.add_argument(
-        "--mask",
-        metavar="FRAME:PATH",
-        dest="more_masks",
-        type=_frame_and_path,
-        action="append",
-        default=[],
-        help="objects to add at a later frame, or to correct there if they are already tracked; "
-        "may be repeated",
+        "video", metavar="VIDEO", help="video file, folder of images, glob, camera or URL"
     )
-    ids_help = "ids of MASK to track (default: all but 0 and 255)"
-    parser.add_argument("--object-ids", metavar="ID,ID,...", type=_ids, help=ids_help)
+    add_objects(parser)
+    parser.add_argument(
+        "--direction",
+        choices=("forward", "backward", "both"),
+        default="forward",
+        help="where to carry masks: to later frames, to earlier frames, or each object of a frame "
+        "from the nearest of its masks. backward and both write the first mask when the backward "
+        "pass is done, and a stopped run begins anew: --checkpoint none is implied "
+        "(default: forward)",
+    )
     parser.add_argument(
         "--on-bad-frame",
         choices=("stop", "skip"),
@@ -87,6 +91,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", metavar="DIR", type=Path, required=True, help=output_help)
     overlay_help = "write the video with coloured objects"
     add("--overlay", metavar="FILE.mp4", type=Path, help=overlay_help)
+    fps_help = "frames per second of images (default: 24 in the overlay, no times in FILE.json)"
+    add("--fps", metavar="N", type=_rate, help=fps_help)
     add("--show-regions", action="store_true", help="draw the search regions in the overlay")
     rle_help = "write COCO run lengths, one line per frame (needs pip install 'rmnet[coco]')"
     add("--rle", metavar="FILE.json", type=Path, help=rle_help)
@@ -106,22 +112,27 @@ def run(args: argparse.Namespace) -> int:
     from rmnet.cli.track_output import TrackOutput, check_outputs
     from rmnet.cli.track_resume import Checkpoint
     from rmnet.io import open_frames
-    from rmnet.tracking import segment_frames
+    from rmnet.tracking import check_direction, segment_directions, segment_frames
 
-    source = open_frames(args.video)
-    masks = _read_masks(args)
+    source = open_frames(video_or_camera(args.video), fps=args.fps)
+    check_direction(args.direction, source)
+    if args.direction != "forward":
+        args.checkpoint = None
+    given = read_annotations(args, source)
     check_outputs(args)
     segmenter = load_segmenter(args)
     checkpoint = Checkpoint(args, source, segmenter)
     if args.restart:
         checkpoint.remove()
-    session = checkpoint.load() or segmenter.start(
+    start_session = partial(
+        segmenter.start,
         size=args.size,
         memory=memory_policy(args),
         flow=None if args.flow == "tiny" else args.flow,
         regional=args.regional,
-        first_index=min(masks),
+        history=0,
     )
+    session = checkpoint.load() or start_session(first_index=min(given))
     failure: BaseException | None = None
     start = time.perf_counter()
     with checkpoint.recording():
@@ -134,13 +145,18 @@ def run(args: argparse.Namespace) -> int:
                 resuming = f"rmnet: resuming at frame {checkpoint.done}; --restart begins anew"
                 print(resuming, file=sys.stderr)
             progress = sys.stderr.isatty() if args.progress is None else args.progress
-            results = segment_frames(
-                session,
-                source,
-                masks,
-                progress=progress and not args.quiet,
-                on_bad_frame=args.on_bad_frame,
-            )
+            bar, bad = progress and not args.quiet, args.on_bad_frame
+            if args.direction == "forward":
+                results = segment_frames(session, source, given, progress=bar, on_bad_frame=bad)
+            else:
+                results = segment_directions(
+                    start_session,
+                    source,
+                    given,
+                    direction=args.direction,
+                    progress=bar,
+                    on_bad_frame=bad,
+                )
             try:
                 with closing(results):
                     for result in results:
@@ -158,10 +174,10 @@ def run(args: argparse.Namespace) -> int:
         print(summary + ("; the same command resumes it" if checkpoint.is_saved() else ""))
     if failure is not None:
         raise failure
-    if output.num_frames <= min(masks):
+    if output.num_frames <= min(given):
         raise ConfigError(
-            f"the first mask is of frame {min(masks)}, but the video has {output.num_frames} "
-            "frames, from 0; so nothing was tracked"
+            f"the first object is given in frame {min(given)}, but the video has "
+            f"{output.num_frames} frames, from 0; so nothing was tracked"
         )
     return 0
 
@@ -175,33 +191,10 @@ def _with_frames(
             yield result if isinstance(frame, VideoError) else replace(result, frame=frame)
 
 
-def _read_masks(args: argparse.Namespace) -> dict[int, ObjectMasks]:
-    """Return all masks by frame, so that a bad one is refused before any work is done."""
-    from rmnet.io import parse_mask
-
-    masks: dict[int, ObjectMasks] = {}
-    for frame, path in (args.mask, *args.more_masks):
-        if frame in masks:
-            raise ConfigError(
-                f"frame {frame} has two masks; accepted: one per frame. "
-                f"Write --mask FRAME:{path} if it is of another frame"
-            )
-        size = next(iter(masks.values())).size if masks else None
-        ids = None if masks else args.object_ids  # --object-ids is about MASK
-        masks[frame] = parse_mask(path, size=size, object_ids=ids)
-    return masks
-
-
-def _frame_and_path(text: str) -> tuple[int, str]:
-    """Parse `57:bike.png` or, for frame 0, `bike.png`."""
-    match = re.fullmatch(r"(\d+):(.+)", text)
-    return (int(match[1]), match[2]) if match else (0, text)
-
-
-def _ids(text: str) -> list[int]:
-    if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of ids such as 1,3")
-    return [int(piece) for piece in text.split(",")]
+def _rate(text: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d*)?", text) or not float(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of frames per second")
+    return float(text)
 
 
 def _seconds(text: str) -> float | None:

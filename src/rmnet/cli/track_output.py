@@ -30,8 +30,12 @@ class TrackOutput:
         self._video: VideoWriter | None = None
         self._rows: TextIO | None = None
         if args.overlay is not None:
-            rate = source.frames_per_second
-            self._video = files.enter_context(VideoWriter(args.overlay, frames_per_second=rate))
+            video = VideoWriter(
+                args.overlay,
+                frames_per_second=source.frames_per_second,
+                pixel_aspect=source.pixel_aspect,
+            )
+            self._video = files.enter_context(video)
         if args.rle is not None:
             self._rows = files.enter_context(_json_list(args.rle))
 
@@ -87,7 +91,7 @@ class TrackOutput:
 def check_outputs(args: argparse.Namespace) -> None:
     """Refuse to overwrite the input: frames or masks may be PNGs of the same names."""
     video = Path(args.video).expanduser()
-    masks = [Path(path) for _, path in (args.mask, *args.more_masks)]
+    masks = [Path(path) for _, path in args.masks]
     folders = [video if video.exists() else video.parent, *(mask.parent for mask in masks)]
     if args.output.resolve() in [folder.resolve() for folder in folders]:
         raise ConfigError(

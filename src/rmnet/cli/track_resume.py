@@ -41,7 +41,19 @@ if TYPE_CHECKING:
 FOLDER = ".rmnet-track"
 _FORMAT_VERSION = 3  # of the folder; raised when an old one would be misread
 _PATIENCE = 20  # saving takes at most one part in so many of the time
-_OPTIONS = ("object_ids", "size", "every", "max_frames", "flow", "regional")  # that masks depend on
+# All that the masks depend on, and the times of the frames.
+_OPTIONS = (
+    "object_ids",
+    "box",
+    "point",
+    "direction",
+    "size",
+    "every",
+    "max_frames",
+    "flow",
+    "regional",
+    "fps",
+)
 
 
 class Checkpoint:
@@ -52,13 +64,16 @@ class Checkpoint:
     ) -> None:
         self.done = 0
         self._args, self._segmenter = args, segmenter
-        self._run = _describe_run(args, source, segmenter)
+        # As JSON gives it back, so that tuples compare equal.
+        self._run = json.loads(json.dumps(_describe_run(args, source, segmenter)))
         self._images = dict(enumerate(source.paths or ()))
         self._folder: Path = args.output / FOLDER
         self._description = self._folder / "run.json"
         self._journal = self._folder / "frames.jsonl"
         self._session = self._folder / "session.safetensors"
-        self._due = time.monotonic() + (args.checkpoint or 0)
+        # Frames that come only once, as from a camera, leave nothing to resume.
+        self._interval: float | None = args.checkpoint if source.reiterable else None
+        self._due = time.monotonic() + (self._interval or 0)
 
     def is_saved(self) -> bool:
         """Whether there is a session to resume."""
@@ -126,7 +141,7 @@ class Checkpoint:
 
     def add(self, result: FrameSegmentation, session: TrackingSession) -> None:
         """Record a frame whose mask has been written; save the session when that is due."""
-        interval: float | None = self._args.checkpoint
+        interval = self._interval
         if interval is None:
             return
         row = {
@@ -189,7 +204,7 @@ def _describe_run(
     resumed after images were added, or after a damaged one was repaired.
     """
     video = Path(args.video).expanduser()
-    masks = {f"mask of frame {frame}": Path(path) for frame, path in (args.mask, *args.more_masks)}
+    masks = {f"mask of frame {frame}": Path(path) for frame, path in args.masks}
     return {
         "format_version": _FORMAT_VERSION,
         "VIDEO": str(video.resolve()),
