@@ -14,6 +14,7 @@ from rmnet.io import VideoWriter, write_label_png
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("training/*.md")])
+DOCS = [page for page in PAGES if ROOT / "docs" in page.parents]
 GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(
@@ -70,7 +71,7 @@ def test_anchors_between_pages_exist(page):
         assert anchor in slugs, f"{target}#{anchor}"
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if "docs" in p.parts], ids=name)
+@pytest.mark.parametrize("page", DOCS, ids=name)
 def test_prose_is_wrapped(page):
     lines = prose(page).splitlines()
     # Table rows, images, indented code and long addresses cannot be broken.
@@ -80,7 +81,7 @@ def test_prose_is_wrapped(page):
 
 def test_the_map_names_every_page():
     linked = {link.partition("#")[0] for link in LINK.findall(prose(ROOT / "docs" / "README.md"))}
-    pages = {str(p.relative_to(ROOT / "docs")) for p in PAGES if "docs" in p.parts}
+    pages = {str(p.relative_to(ROOT / "docs")) for p in DOCS}
     assert pages - {"README.md"} - linked == set()
 
 
