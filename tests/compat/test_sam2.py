@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from importlib import resources
 
 import numpy as np
 import pytest
@@ -170,8 +169,6 @@ def test_the_call_sequence_of_the_video_notebook_runs(tmp_path, predictor, clip)
 
 
 def test_a_box_in_the_demo_clip_is_tracked_with_the_packaged_prompter():
-    if not (resources.files("rmnet") / "pretrained" / "rmnet-prompt").is_dir():
-        pytest.skip("no packaged prompter")
     demo = make_clip(num_frames=12, size=(120, 214))
     predictor = SAM2VideoPredictor.from_pretrained(device="cpu")
     state = predictor.init_state(demo.frames)

@@ -62,7 +62,7 @@ def read_annotations(args: argparse.Namespace, source: FrameSource) -> dict[int,
 
     Stores frame and path of each mask in `args.masks`.
     """
-    from rmnet.tracking import parse_annotation
+    from rmnet.tracking import joined_by_frame
 
     args.masks = _masks_and_frames(args, source)
     if args.object_ids is not None and not args.masks:
@@ -83,13 +83,7 @@ def read_annotations(args: argparse.Namespace, source: FrameSource) -> dict[int,
     points: dict[int, dict[int, list[Any]]] = {}
     for frame, object_id, point in args.point:
         points.setdefault(frame, {}).setdefault(object_id, []).append(point)
-    annotations: dict[int, Annotation] = {}
-    for frame in sorted({*masks, *boxes, *points}):
-        annotation = parse_annotation(
-            masks.get(frame), boxes=boxes.get(frame), points=points.get(frame)
-        )
-        if annotation is not None:
-            annotations[frame] = annotation
+    annotations = joined_by_frame(masks, boxes, points)
     if not annotations:
         raise ConfigError(
             "there is nothing to track; accepted: a MASK, or the options --mask, --box or --point. "

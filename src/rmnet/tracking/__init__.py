@@ -1,7 +1,7 @@
 """State over time: one video, from its frames to its results."""
 
-from rmnet.tracking.annotation import Annotation, parse_annotation
-from rmnet.tracking.annotations import ByFrame, annotations_by_frame
+from rmnet.tracking.annotation import Annotation
+from rmnet.tracking.annotations import ByFrame, annotations_by_frame, joined_by_frame
 from rmnet.tracking.directions import check_direction, segment_directions
 from rmnet.tracking.memory import MemoryStats
 from rmnet.tracking.plan import Direction
@@ -28,7 +28,7 @@ __all__ = [
     "check_direction",
     "check_on_bad_frame",
     "collect_results",
-    "parse_annotation",
+    "joined_by_frame",
     "read_session",
     "search_boxes",
     "segment_directions",

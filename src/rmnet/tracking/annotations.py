@@ -42,19 +42,29 @@ def annotations_by_frame(
     """
     frame_masks = _masks_by_frame(source, first_mask, masks, object_ids, overlap)
     frame_boxes, frame_points = _prompts("boxes", boxes), _prompts("points", points)
-    given: dict[int, Annotation] = {}
-    for index in sorted({*frame_masks, *frame_boxes, *frame_points}):
-        annotation = parse_annotation(
-            frame_masks.get(index), boxes=frame_boxes.get(index), points=frame_points.get(index)
-        )
-        if annotation is not None:
-            given[index] = annotation
+    given = joined_by_frame(frame_masks, frame_boxes, frame_points)
     if not given:
         raise MaskError(
             "there is nothing to track: no mask was given. Write track(frames, first_mask), with "
             "a label map (H, W), a PNG path or {id: bool (H, W)} as the mask, or "
             "track(frames, boxes={1: (40, 30, 200, 180)})"
         )
+    return given
+
+
+def joined_by_frame(
+    masks: Mapping[int, ObjectMasks],
+    boxes: Mapping[int, Mapping[int, BoxLike]],
+    points: Mapping[int, Mapping[int, PointsLike]],
+) -> dict[int, Annotation]:
+    """Put masks, boxes and clicks together, all by frame number."""
+    given: dict[int, Annotation] = {}
+    for index in sorted({*masks, *boxes, *points}):
+        annotation = parse_annotation(
+            masks.get(index), boxes=boxes.get(index), points=points.get(index)
+        )
+        if annotation is not None:
+            given[index] = annotation
     return given
 
 

@@ -22,7 +22,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 no dict
             return tensors, file.metadata() or {}
-    except Exception as error:
+    except Exception as error:  # raised again, or as the interrupt that it hides
         if "KeyboardInterrupt" in str(error):  # Ctrl-C inside of safetensors, which hides it
             raise KeyboardInterrupt from error
         raise

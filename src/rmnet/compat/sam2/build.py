@@ -41,7 +41,7 @@ def build_sam2_video_predictor(
         "rmnet-small" if ckpt_path is None else ckpt_path,
         device=device,
         prompter=prompter,
-        **refused,  # type: ignore[arg-type]
+        **refused,  # type: ignore[arg-type]  # refused there by name
     )
 
 
@@ -49,4 +49,4 @@ def build_sam2_video_predictor_hf(
     model_id: str | Path, *, device: str | torch.device | None = None, **options: object
 ) -> SAM2VideoPredictor:
     """Load weights of RMNet by their name; see `SAM2VideoPredictor.from_pretrained`."""
-    return SAM2VideoPredictor.from_pretrained(model_id, device=device, **options)  # type: ignore[arg-type]
+    return SAM2VideoPredictor.from_pretrained(model_id, device=device, **options)  # type: ignore[arg-type]  # checked there

@@ -129,10 +129,10 @@ class SAM2VideoPredictor:
         frame_idx: int,
         obj_id: Hashable,
         points: Any = None,  # noqa: ANN401 the door of the library
-        labels: Any = None,  # noqa: ANN401
+        labels: Any = None,  # noqa: ANN401 the door of the library
         clear_old_points: bool = True,
         normalize_coords: bool = True,
-        box: Any = None,  # noqa: ANN401
+        box: Any = None,  # noqa: ANN401 the door of the library
     ) -> Result:
         """Give a box, clicks or both for an object in a frame.
 

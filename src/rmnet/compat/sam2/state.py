@@ -79,7 +79,7 @@ class InferenceState:
     def check_frame(self, name: str, index: object) -> int:
         """Return the number of a frame of this video; raise a ConfigError for anything else."""
         check_int(name, index, 0, self.frames.num_frames - 1)
-        return int(index)  # type: ignore[call-overload]
+        return int(index)  # type: ignore[call-overload]  # check_int refuses all else
 
     def number(self, obj_id: Hashable) -> int:
         """Return the id of an object in our sessions: the user's own where one of ours may be it."""
